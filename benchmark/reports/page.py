@@ -1,45 +1,27 @@
 """All stored runs as one HTML page that needs no network, and what it shares with a site's pages."""
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, get_args
 
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from benchmark import metrics, tables
+from benchmark.configuration import RunConfig
 from benchmark.escaping import lines, markdown, markdown_code
 from benchmark.formatting import duration
-from benchmark.reports.page_data import Content, as_page_data
-from benchmark.reports.run_text import facts, limitations
-from benchmark.store import Results, Status, environment, folders, put, scan
+from benchmark.reports.content import Content, as_page_data
+from benchmark.reports.run_text import recipe_settings
+from benchmark.store import Results, Status, StoredRun, environment, folders, put, scan
 
 
-class PageCell(NamedTuple):
-    """A cell of a table on a page."""
-
-    text: str  # what it shows
-    mark: str = ""  # A CSS class, such as `best`; may be empty
-    href: str = ""  # the target of a link; empty for none
-    value: float | None = None  # what it is sorted by; None for its text
-
-
-@dataclass(frozen=True)
-class PageTable:
-    """A table on a page."""
-
-    title: str  # the heading above it
-    header: Sequence[str]  # the columns' headings
-    rows: Sequence[Sequence[PageCell]]  # the cells; the first of a row names it
-    notes: Sequence[str] = ()  # the footnotes
-    # data attributes of each row for a script; none, or as many as there are rows
-    data: Sequence[Mapping[str, str]] = ()
-
-
-def page_table(title: str, table: tables.Table) -> PageTable | None:
+def page_table(table: tables.Table) -> tables.TypedTable | None:
     """Return a table for a page without the columns that are empty in all rows; None if none is left."""
     # a table of runs that all failed shows that in the first section
     filled = {
@@ -48,11 +30,7 @@ def page_table(title: str, table: tables.Table) -> PageTable | None:
         if one.values or (one.unfinished and key.metric.name == metrics.HEADLINE)
     }
     headings = [heading for heading in table.headings if heading in filled]
-    if not headings:
-        return None
-    content = tables.typed(replace(table, headings=headings))
-    rows = [[PageCell(cell.text, cell.mark) for cell in line] for line in content.lines]
-    return PageTable(title, [column.title for column in content.columns], rows, list(content.notes))
+    return tables.typed(replace(table, headings=headings)) if headings else None
 
 
 def templates(*packages: str) -> Environment:
@@ -65,7 +43,7 @@ def templates(*packages: str) -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
     )
-    found.filters["duration"] = duration
+    found.filters |= {"duration": duration, "script_json": script_json}
     found.globals["by"] = environment.versions()
     return found
 
@@ -106,31 +84,122 @@ def state(results: Results) -> str:
 
 def render(content: Content, baseline: str | None = None, watched: bool = False) -> str:
     """Return the page; one that is ``watched`` loads itself again from time to time."""
-    data = as_page_data(content)
     warnings = [*content.left_out]
     if content.damaged:
         warnings.append(f"{len(content.damaged)} damaged runs are left out")
-    panels: dict[str, dict[str, list[Any]]] = {panel: {} for panel in content.panels}
+    panels: dict[str, dict[str, Sequence[StoredRun]]] = {panel: {} for panel in content.panels}
     for group in content.groups:
-        panels[group.panel][group.row] = [content.runs[name] for name in group.runs]
-    shown: list[PageTable | None] = []
-    if content.runs:
-        how: dict[str, Any] = {"choice": content.choice, "showing": content.showing}
-        headline = tables.build(content.frame, baseline=baseline, plans=content.plans, **how)
-        sections = metrics.sections(metrics.of_frame(content.frame))
-        every = tables.build(content.frame, [name for names in sections.values() for name in names], **how)
-        shown = [page_table("Students", headline)]
-        for title, names in sections.items():
-            headings = [heading for heading in every.headings if heading.metric.name in names]
-            shown.append(page_table(title, replace(every, headings=headings, baseline=None, reference={})))
+        panels[group.panel][group.row] = group.runs
+    headline, sections = None, {}
+    if content.groups:
+        build = partial(tables.build, content.frame, choice=content.choice, showing=content.showing)
+        headline = page_table(build(baseline=baseline, plans=content.plans))
+        every = build([name for name, one in metrics.of_frame(content.frame).items() if one.section])
+        for title in get_args(metrics.Section):
+            headings = [heading for heading in every.headings if heading.metric.section == title]
+            sections[title] = page_table(replace(every, headings=headings))
     return templates().get_template("report.html.j2").render(
+        content=content,
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         facts=facts(content.runs.values()),
         warnings=[*warnings, *limitations(panels)],
-        headline=shown[0] if shown else None,
-        tables=[table for table in shown[1:] if table],
-        lost=[run for run in content.runs.values() if run.status not in (Status.FINISHED, Status.UNFINISHED)],
-        runs=[(group, content.runs[name], data["runs"][name]) for group in content.groups for name in group.runs],
-        data=script_json(data),
+        headline=headline,
+        sections={title: table for title, table in sections.items() if table},
+        data=as_page_data(content),
         watched=watched,
     )  # fmt: skip
+
+
+# what several runs have in common, and what limits a comparison of them
+
+
+def facts(runs: Collection[StoredRun]) -> dict[str, str]:
+    """Return what was run, how, and on which machines."""
+    seconds = sum(run.result.seconds for run in runs if run.result)
+    statuses = Counter(str(run.status) for run in runs).most_common()
+    machines = [run.made_with for run in runs]
+    found = {
+        "runs": f"{len(runs)}: " + ", ".join(f"{count} {status}" for status, count in statuses),
+        "methods": _listed(sorted({run.config.method for run in runs}, key=tables.method_order)),
+        "datasets": _listed(run.config.dataset for run in runs),
+        "backbones": _listed(run.config.backbone for run in runs),
+        "seeds": _numbers(run.seed for run in runs),
+        "epochs": _numbers(run.config.train.epochs for run in runs),
+        "recipe": _listed(recipe(run.config) for run in runs),
+        "scored on": _listed(run.config.split for run in runs),
+        **{key: _listed(own.get(key, "") for own in machines) for key in ("hardware", "precision", "torch")},
+        "okdbench": _listed(f"{own.get('okdbench', '')} {own.get('commit', '')}".strip() for own in machines),
+        "time": f"{duration(seconds)} for all runs together" if seconds else "",
+    }
+    return {key: value for key, value in found.items() if value}
+
+
+def limitations(columns: Mapping[str, Mapping[str, Sequence[StoredRun]]]) -> Iterator[str]:
+    """Yield a line for each thing that weakens a comparison of runs by column and row, once for all its columns."""
+    every = [run for rows in columns.values() for runs in rows.values() for run in runs]
+    unfinished = Counter(run.status for run in every if run.status is not Status.FINISHED)
+    if unfinished:
+        what = ", ".join(f"{count} {status}" for status, count in unfinished.items())
+        yield f"{sum(unfinished.values())} of {len(every)} runs did not finish ({what}); no mean includes them"
+    where: dict[str, list[str]] = {}
+    for column, rows in columns.items():
+        for line in _of_column(rows):
+            where.setdefault(line, []).append(column)
+    for line, own in where.items():
+        yield f"{'everywhere' if len(own) == len(columns) > 1 else _listed(own, 6)}: {line}"
+
+
+def _of_column(rows: Mapping[str, Sequence[StoredRun]]) -> Iterator[str]:
+    runs = [run for own in rows.values() for run in own]
+    configs = [run.config for run in runs]
+    for key in ("hardware", "precision", "torch", "okdbench", "commit"):
+        values = Counter(run.made_with[key] for run in runs if run.made_with.get(key)).most_common()
+        if len(values) > 1:
+            yield f"different {tables.MIXED[key]}: {_listed((f'{value} ({count})' for value, count in values), 6)}"
+    if any(run.made_with.get("commit", "").endswith("+") for run in runs):
+        yield "some runs used code with uncommitted changes"
+    seeds = {row: frozenset(run.seed for run in own if run.status is Status.FINISHED) for row, own in rows.items()}
+    if few := [f"{row} ({len(own)})" for row, own in seeds.items() if len(own) < tables.MIN_PAIRS]:
+        yield f"fewer than {tables.MIN_PAIRS} finished seeds, too few for a confidence interval: {_listed(few, 6)}"
+    if len({own for own in seeds.values() if own}) > 1:
+        yield "the methods' finished seeds differ: only common seeds are paired"
+    lengths = {(one.train.epochs, own["train"].epochs) for one in configs if (own := recipe_settings(one.dataset))}
+    if short := [(epochs, usual) for epochs, usual in lengths if epochs < usual]:
+        epochs, usual = (_numbers(numbers, 6) for numbers in zip(*short, strict=True))
+        yield f"runs are shorter than the recipe: {epochs} epochs instead of {usual}"
+    for key, what in (("train_per_class", "training"), ("test_per_class", "test")):
+        if parts := {value for one in configs if (value := getattr(one.data, key)) is not None}:
+            yield f"only a subset of the {what} images: {_numbers(parts, 6)} per class"
+    if {one.split for one in configs} == {"validation"}:
+        yield "scored on held-out training images, not on the test set"
+    settings = Counter(own[0].config.method for own in rows.values() if any(run.config.split == "test" for run in own))
+    if several := [f"{method} ({count})" for method, count in settings.items() if count > 1]:
+        yield (
+            f"several settings of a method are scored on the test set: {_listed(several, 6)}; choosing the best of "
+            "them selects on the test set (data.holdout=0.1 scores on held-out training images)"
+        )
+
+
+def _numbers(found: Iterable[int], most: int = 20) -> str:
+    return _listed(map(str, sorted(set(found))), most)
+
+
+def _listed(words: Iterable[str], most: int = 20) -> str:
+    """Join the distinct words with commas; beyond ``most`` of them, count the rest."""
+    every = [word for word in dict.fromkeys(words) if word]
+    return ", ".join(every[:most]) + (f" and {len(every) - most} more" if len(every) > most else "")
+
+
+def recipe(config: RunConfig) -> str:
+    """Return the optimiser, augmentation and regularisation, such as ``adamw + randaugment + cutmix``."""
+    train, data = config.train, config.data
+    words = [train.optimizer, "no augmentation" if data.augment == "none" else f"{data.augment} augmentation"]
+    if data.crop == "resized" and data.augment != "none":
+        words.append(f"resized crop ({data.crop_scale:g} to 1 of the area)")
+    if data.erase:
+        words.append(f"erase {data.erase:g}")
+    if data.mix != "none":
+        words.append(data.mix if data.mix_alpha == 1 else f"{data.mix} (alpha {data.mix_alpha:g})")
+    if train.label_smoothing:
+        words.append(f"label smoothing {train.label_smoothing:g}")
+    return " + ".join(words)

@@ -4,22 +4,25 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import mode
-from urllib.parse import quote
+from typing import NamedTuple
 
 import pandas as pd
 from pydantic import BaseModel, Field
 
 from benchmark import tables
 from benchmark.configuration import EQUAL_EPOCHS, suites as declared_suites
-from benchmark.escaping import file_name
-from benchmark.metrics import HEADLINE
-from benchmark.reports import Content, PageCell, PageTable
+from benchmark.metrics import HEADLINE, METRICS
+from benchmark.reports import Content
 from benchmark.site.sources import Provenance, RunSet
 from benchmark.tables import declaration, layout, plan_notes, plan_of, selection, suite_runs
 from methods.errors import InputError
 
-# by the name that a leaderboard's file has for them
-COSTS = {"training_macs": "training-multiply-adds", "run_seconds": "seconds", "memory": "memory"}
+COSTS = {
+    "training_macs": METRICS["training-multiply-adds"],
+    "run_seconds": METRICS["seconds"],
+    "memory": METRICS["memory"],
+}
+"""By the name that a leaderboard's file has for them."""
 
 
 class BoardRow(BaseModel):
@@ -56,13 +59,24 @@ class BoardFile(BaseModel):
     rows: list[BoardRow]
 
 
+class BoardCell(NamedTuple):
+    """A cell of a leaderboard on a page."""
+
+    text: str = ""  # what it shows
+    mark: str = ""  # a CSS class, such as `best`
+    href: str = ""  # the target of a link, seen from the site's folder; empty for none
+    value: float | None = None  # what it is sorted by; None for its text
+
+
 @dataclass(frozen=True)
 class Board:
     """A leaderboard."""
 
     anchor: str  # its place on the page
     column: str  # the tables' column
-    table: PageTable  # one row per method
+    titles: Sequence[str]  # above the columns of cells
+    cells: Mapping[str, Mapping[str, BoardCell]]  # by row and title
+    notes: Sequence[str]  # what is below, a line each
     file: BoardFile  # the same for programs, with who measured it, when, with what and how long
 
 
@@ -80,7 +94,8 @@ def boards(content: Content, sets: Sequence[RunSet], baseline: str) -> list[Boar
         baseline: A row's label or a method; where a leaderboard has none of it, it has no gains.
     """
     showing = content.showing.model_copy(update=dict.fromkeys(("rank", "aggregates", "n", "p"), False))
-    table = tables.build(content.frame, [HEADLINE, *COSTS.values()], choice=content.choice, showing=showing)
+    names = [HEADLINE, *(metric.name for metric in COSTS.values())]
+    table = tables.build(content.frame, names, choice=content.choice, showing=showing)
     arranged = layout.arranged(content.frame).runs
     by_cell = {(one.group.row, one.group.panel): one for one in sets}
     suites = {}
@@ -96,25 +111,23 @@ def boards(content: Content, sets: Sequence[RunSet], baseline: str) -> list[Boar
         if not kept:
             continue
         runs = arranged[arranged["column"] == column]
-        names = set(runs["run"])
+        there = set(runs["run"])
         budgets = {str(budget) or EQUAL_EPOCHS for budget in runs["budget"]}
         # all runs of the suite's methods and seeds must belong to it; of several suites the most complete one counts
-        missing: dict[str, tuple[int, int]] = {}
+        fitting: dict[tuple[int, int], tables.Declaration] = {}
         for name, (suite, its) in suites.items():
             own = set(runs.loc[runs["method"].isin(suite.methods) & (runs["seed"] < suite.seeds), "run"])
             if own and own <= its and budgets <= set(suite.budgets):
-                missing[name] = (len(suite.methods) * suite.seeds - len(own), -len(own))
-        declared = content.choice.declared
-        if declared is None and missing:
-            best = min(missing, key=missing.__getitem__)
-            declared = declaration(best, suites[best][0])
-        declared = declared or plan_of(names, content.plans, None)
-        part = replace(table, remarks=[*table.remarks, *plan_notes(names, content.plans, declared)])
+                missing = len(suite.methods) * suite.seeds - len(own)
+                fitting.setdefault((missing, -len(own)), declaration(name, suite))
+        of_suite = fitting[min(fitting)] if fitting else None
+        declared = content.choice.declared or of_suite or plan_of(there, content.plans, None)
+        part = replace(table, remarks=[*table.remarks, *plan_notes(there, content.plans, declared)])
         # columns may differ only in characters that anchors do not have
         anchor = re.sub(r"[^A-Za-z0-9.+]+", "-", column).strip("-")
         anchor += f"-{len(found)}" if anchor in [board.anchor for board in found] else ""
         found.append(_board(part, anchor, column, runs, kept, declared.baseline if declared else baseline, declared))
-    return sorted(found, key=lambda board: -len(board.table.rows))
+    return sorted(found, key=lambda board: -len(board.cells))
 
 
 def _board(
@@ -128,7 +141,7 @@ def _board(
 ) -> Board:
     rows = [one.group.row for one in sets]
     headings = {key.metric.name: key for key in table.headings if key.column == column}
-    reported = [key for key in table.headings if key.column == column and key.metric.name == HEADLINE]
+    reported = [headings[HEADLINE]] if HEADLINE in headings else []
     measured = {key: one for key, one in table.replicates.items() if key[0] in rows and key[1] in reported}
     headline = replace(table, rows=rows, headings=reported, replicates=measured)
     reference = selection.matching(baseline, runs, rows)
@@ -136,47 +149,45 @@ def _board(
         headline = tables.compared(headline, reference[0], declaration=declared)
     shown = tables.typed(headline)
     kept = [one for one in shown.columns if one.kind in ("value", "gain", "verdict")]
-    costs = {key: headings[name] for key, name in COSTS.items() if name in headings}
-    measured_costs = {key for (_, key), one in table.replicates.items() if one.values}
-    costs = {key: heading for key, heading in costs.items() if heading in measured_costs}
-    lines, content = [], []
+    titles = [METRICS[HEADLINE].title if one.kind == "value" else str(one.kind) for one in kept]
+    costs = {
+        key: {row: one for row in rows if (one := table.replicates.get((row, headings[metric.name]))) and one.values}
+        for key, metric in COSTS.items()
+        if metric.name in headings
+    }
+    costs = {key: by_row for key, by_row in costs.items() if by_row}
+    cells: dict[str, dict[str, BoardCell]] = {}
+    content = []
     for place, own in enumerate(sets):
-        name, seeds, page = own.group.method, len(own.group.runs), f"runs/{own.slug}.html"
+        name, row, seeds, page = own.group.method, own.group.row, len(own.group.runs), f"runs/{own.slug}.html"
+        by_kind = {one.kind: one.cells[place] for one in kept}
+        took = {key: by_row[row] for key, by_row in costs.items() if row in by_row}
+        means = {key: one.mean for key, one in took.items()}
+        cells[row] = {title: BoardCell(one.text, one.mark) for title, one in zip(titles, by_kind.values(), strict=True)}
+        for key, one in took.items():
+            cells[row][COSTS[key].title] = BoardCell(f"{one.mean:,.{one.decimals}f}", value=one.mean)
+        cells[row]["seeds"] = BoardCell(f"{seeds} seed{'s' if seeds > 1 else ''}", href=page)
+        cells[row]["checked"] = BoardCell(str(own.checked), f"mark {own.checked.mark.replace(' ', '-')}")
+        value = by_kind.get("value", tables.Cell())
+        gain = by_kind["gain"].gain if "gain" in by_kind else None
         of_suite = {"suite": declared.name} if declared and name in declared.methods else {}
-        means = {key: table.replicates.get((own.group.row, heading)) for key, heading in costs.items()}
-        took = {key: (one.mean, one.decimals) for key, one in means.items() if one and one.mean is not None}
-        cells = {one.kind: one.cells[place] for one in kept}
-        lines.append(
-            [
-                PageCell(own.group.row, href=f"methods/{quote(file_name(name, '.html'))}"),
-                *(PageCell(cell.text, cell.mark) for cell in cells.values()),
-                *(PageCell(f"{took[key][0]:,.{took[key][1]}f}", value=took[key][0]) if key in took else PageCell("")
-                  for key in costs),
-                PageCell(f"{seeds} seed{'s' if seeds > 1 else ''}", href=page),
-                PageCell(str(own.checked), f"mark {own.checked.mark.replace(' ', '-')}"),
-            ]
-        )  # fmt: skip
-        value, gain = cells.get("value", tables.Cell()), cells["gain"].gain if "gain" in cells else None
-        row = BoardRow(
-            method=name, row=own.group.row, accuracy=value.value, std=value.std, seeds=value.n,
+        content.append(BoardRow(
+            method=name, row=row, accuracy=value.value, std=value.std, seeds=value.n,
             gain=gain and gain.mean, gain_low=gain and gain.low, gain_high=gain and gain.high,
-            confidence=gain and gain.confidence, verdict=cells["verdict"].text if "verdict" in cells else "",
-            **{key: took[key][0] if key in took else None for key in COSTS},
+            confidence=gain and gain.confidence, verdict=by_kind.get("verdict", tables.Cell()).text,
+            training_macs=means.get("training_macs"), run_seconds=means.get("run_seconds"), memory=means.get("memory"),
             checked=str(own.checked.mark), repeated=own.checked.repeated, runs=seeds,
             provenance=own.provenance.model_copy(update=of_suite), page=page,
-        )  # fmt: skip
-        content.append(row)
-    metrics = [heading.metric for heading in costs.values()]
-    notes = [*shown.notes, *(f"{metric.title}: {metric.description}, mean over seeds" for metric in metrics)]
+        ))  # fmt: skip
+    notes = [*shown.notes, *(f"{COSTS[key].title}: {COSTS[key].description}, mean over seeds" for key in costs)]
     if len(reference) != 1 and len(rows) > 1:
         notes.append(f"no gains: {len(reference) or 'no'} rows are {baseline}")
-    data = [{"mark": row.checked, "method": row.method} for row in content]
-    titles = [one.heading.metric.title if one.heading and one.kind == "value" else one.kind for one in kept]
-    header = ["method", *titles, *(metric.title for metric in metrics), "seeds", "checked"]
     dataset, network, budget = map(str, runs[["dataset", "backbone", "budget"]].iloc[0])
-    of_file = {"dataset": dataset, "network": network, "budget": budget or EQUAL_EPOCHS}
-    file = BoardFile(**of_file, baseline=headline.baseline or "", rows=content)
-    return Board(anchor, column, PageTable(column, header, lines, notes, data), file)
+    file = BoardFile(
+        dataset=dataset, network=network, budget=budget or EQUAL_EPOCHS, baseline=headline.baseline or "", rows=content
+    )
+    titles += [*(COSTS[key].title for key in costs), "seeds", "checked"]
+    return Board(anchor, column, titles, cells, notes, file)
 
 
 def as_csv(board: Board) -> str:
@@ -184,20 +195,3 @@ def as_csv(board: Board) -> str:
     rows = board.file.model_dump()["rows"]
     flat = [{key: one for key, one in row.items() if key != "provenance"} | row["provenance"] for row in rows]
     return tables.frame_csv(pd.DataFrame(flat).astype({"trials": "Int64"}).astype({"trials": object}))
-
-
-def of_method(found: Sequence[Board], method: str) -> PageTable | None:
-    """Return a method's rows of all leaderboards as one table; None if it has none."""
-    lines: list[tuple[PageCell, Mapping[str, PageCell]]] = []
-    for board in found:
-        for cells, row in zip(board.table.rows, board.file.rows, strict=True):
-            if row.method == method:
-                # a row with settings of its own is told apart from the plain method's
-                place = board.column if row.row == method else f"{board.column}: {row.row}"
-                # the leaderboards' links are seen from a folder further up
-                others = [cell._replace(href=cell.href and f"../{cell.href}") for cell in cells[1:]]
-                first = PageCell(place, href=f"../index.html#board={board.anchor}")
-                lines.append((first, dict(zip(board.table.header[1:], others, strict=True))))
-    header = list(dict.fromkeys(title for _, by_title in lines for title in by_title))
-    rows = [[first, *(by_title.get(title, PageCell("")) for title in header)] for first, by_title in lines]
-    return PageTable("Results", ["data and network", *header], rows) if rows else None

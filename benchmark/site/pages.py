@@ -1,6 +1,5 @@
 """``bench site``: all pages, written into a folder."""
 
-import ast
 import inspect
 import json
 import tempfile
@@ -11,26 +10,26 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from markupsafe import Markup
+import pandas as pd
 
 from benchmark import reports
 from benchmark.escaping import file_name
 from benchmark.exchange import Mark
 from benchmark.reports import Content
 from benchmark.site import sources
-from benchmark.site.boards import Board, BoardFile, as_csv, boards, of_method, usual_baseline
+from benchmark.site.boards import Board, BoardFile, as_csv, boards, usual_baseline
 from benchmark.site.formulas import paragraphs
-from benchmark.site.sources import Gathering, Place, RunSet
+from benchmark.site.sources import Place, RunSet
 from benchmark.store import put, writing
-from benchmark.tables import Comparison, TableFilter, published
+from benchmark.tables import TableFilter, TypedTable, published
 from methods import registry
 from methods.errors import InputError
-from methods.interface import Method
 
 MANIFEST = "site.json"  # in a folder that is a site; lists all of its files
 LIMIT = 20_000_000  # bytes that a site should not exceed, bundles included
 BUNDLES = 6_000_000  # bytes for the bundles
 NUMBERS = 40_000  # in the curves of a method's page
+NOT_RUN = "A plug-in, whose code is not run here: bench site --plugin FILE.py adds its description and hyperparameters."
 
 
 @dataclass(frozen=True)
@@ -43,20 +42,6 @@ class Built:
     runs: int
     size: int
     notes: Sequence[str] = ()
-
-
-@dataclass(frozen=True)
-class About:
-    """The introduction of a method."""
-
-    name: str  # as on the command line
-    description: str = ""  # one line
-    year: int = 0  # of publication; 0 if unknown
-    text: Sequence[Markup] = ()  # the rest of the docstring as HTML, one item per paragraph
-    cls: type[Method] | None = None  # None for a plug-in whose code is not run here
-    origin: str = ""  # where it is defined
-    published: reports.PageTable | None = None  # numbers of its paper and others, beside ours
-    missing: str = ""  # why there is no more; empty if there is
 
 
 def build(
@@ -97,13 +82,13 @@ def build(
     elif out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out} is not empty and not a site: --out chooses another folder")
     with tempfile.TemporaryDirectory(prefix="okdbench-site-") as workplace:
-        found = Gathering(results, submissions, Path(workplace))
-        claims = {place.root: place.submission.name for place in found.places if place.submission}
-        content = Content.read([place.root for place in found.places], prefer, choice, claims=claims)
+        places, notes = sources.gather(results, submissions, Path(workplace))
+        claims = {place.root: place.submission.name for place in places if place.submission}
+        content = Content.read([place.root for place in places], prefer, choice, claims=claims)
         with writing(out):
             # from here on the folder is known as a site, even if this is interrupted
             _write_manifest(out, earlier)
-            return _Site(out, content, found.places, plugins, resolve, baseline).write(earlier, found.notes)
+            return _Site(out, content, places, plugins, resolve, baseline).write(earlier, notes)
 
 
 def _write_manifest(out: Path, names: Sequence[str]) -> None:
@@ -125,12 +110,13 @@ class _Site:
     def __post_init__(self) -> None:
         listed = registry.catalogue(self.plugins)
         self.sets = sources.run_sets(self.content, self.places, self.resolve, self.plugins)
-        names = dict.fromkeys([*listed, *(one.group.method for one in self.sets)])
-        self.methods = [name for name in names if name not in listed or not listed[name].broken]
+        unknown = {one.group.method for one in self.sets if (it := listed.get(one.group.method)) is None or it.broken}
+        self.methods = [one for one in listed.values() if not one.broken]
+        self.methods += [registry.MethodInfo(name, "", 0, "", NOT_RUN) for name in sorted(unknown)]
         self.templates = reports.templates("benchmark.site")
         self.templates.filters["file_name"] = file_name
         self.templates.globals |= {"reports": reports, "portable_command": sources.portable_command}
-        self.templates.globals |= {"today": datetime.now(UTC).strftime("%Y-%m-%d"), "method_names": self.methods}
+        self.templates.globals |= {"today": datetime.now(UTC).strftime("%Y-%m-%d"), "methods": self.methods}
 
     def put(self, name: str, content: str) -> None:
         """Write one file, or raise an InputError if it would be outside the site."""
@@ -147,7 +133,7 @@ class _Site:
 
     def write(self, earlier: Sequence[str], notes: Sequence[str]) -> Built:
         """Write all files, remove those of an earlier site, and return what was written."""
-        bundles = sources.write_bundles(self.content, self.sets, self.out / "bundles", BUNDLES)
+        bundles = sources.write_bundles(self.sets, self.out / "bundles", BUNDLES)
         self.written += [f"bundles/{path.name}" for path in bundles.values()]
         for name in ("site.css", "leaderboard.js", "page.js", "report.js"):
             self.put(f"assets/{name}", self.templates.get_template(name).render())
@@ -157,11 +143,11 @@ class _Site:
             self.put(f"boards/{file_name(board.anchor, '.csv')}", as_csv(board))
         self.put("boards/schema.json", json.dumps(BoardFile.model_json_schema(), indent=1) + "\n")
         comparisons = published.compare(self.content.frame)
-        introduced = [self._about(name, comparisons) for name in self.methods]
         facts = reports.facts(self.content.runs.values())
-        self.page("index.html", "index.html.j2", boards=found, marks=list(Mark), introduced=introduced, facts=facts)
-        for method in introduced:
-            self._method_page(method, found, bundles)
+        self.page("index.html", "index.html.j2", boards=found, marks=list(Mark), facts=facts)
+        for method in self.methods:
+            numbers = published.typed_comparison([one for one in comparisons if one.number.method == method.name])
+            self._method_page(method, found, numbers, bundles)
         for own in self.sets:
             self._run_set_page(own, bundles.get(own.slug))
         every = [*notes, *self.content.damaged, *self.content.left_out]
@@ -175,84 +161,52 @@ class _Site:
         size = sum((self.out / name).stat().st_size for name in [*self.written, MANIFEST])
         if size > LIMIT:
             every.append(f"the site has {size / 1e6:.1f} MB, more than {LIMIT / 1e6:.0f}")
-        return Built(len(found), len(introduced), len(self.sets), len(self.content.runs), size, every)
+        return Built(len(found), len(self.methods), len(self.sets), len(self.content.runs), size, every)
 
-    def _about(self, name: str, comparisons: Sequence[Comparison]) -> About:
-        """Return everything that is known about a method; the source of an unknown plug-in is read and not run."""
-        listing = registry.catalogue(self.plugins).get(name)
-        if listing is None or listing.broken:
-            return _from_source(name, sources.plugin_source(name, self.content, self.places))
-        cls = registry.load(name, self.plugins)
-        numbers = published.typed_comparison([one for one in comparisons if one.number.method == name])
+    def _method_page(
+        self, method: registry.MethodInfo, found: Sequence[Board], numbers: TypedTable, bundles: Mapping[str, Path]
+    ) -> None:
+        cls = None if method.broken else registry.load(method.name, self.plugins)
         # without the method's own name, and without columns that are empty in all rows
         titles = [column.title for column in numbers.columns]
-        kept = [place for place in range(1, len(titles)) if any(line[place].text for line in numbers.lines)]
-        marks = ["wrap" if title in ("backbone", "protocol of the source", "ours differs") else "" for title in titles]
-        rows = [[reports.PageCell(line[one].text, marks[one]) for one in kept] for line in numbers.lines]
-        return About(
-            name=name,
-            description=listing.description,
-            year=listing.year,
-            text=paragraphs(inspect.getdoc(cls) or "", cls.Hyperparameters.model_fields),
-            cls=cls,
-            origin=listing.origin if listing.own else Path(listing.origin).name,
-            published=reports.PageTable("", [titles[one] for one in kept], rows, numbers.notes) if rows else None,
-        )
-
-    def _method_page(self, method: About, found: Sequence[Board], bundles: Mapping[str, Path]) -> None:
+        texts = pd.DataFrame([[cell.text for cell in line] for line in numbers.lines], columns=titles).iloc[:, 1:]
         own = [one for one in self.sets if one.group.method == method.name]
         panels = {one.group.panel for one in own}
-        compared = [one for one in self.sets if one.group.row == self.baseline and one.group.panel in panels]
-        groups = [one.group for one in self.sets if one in own or one in compared]
-        submitted = {name: one.submissions for one in self.sets for name in one.group.runs}
-        runs = {name: self.content.runs[name] for group in groups for name in group.runs}
+        groups = [
+            one.group
+            for one in self.sets
+            if one.group.method == method.name or (one.group.row == self.baseline and one.group.panel in panels)
+        ]
+        submitted = {run.name: one.submissions for one in self.sets for run in one.group.runs}
         data = reports.as_page_data(
-            replace(self.content, groups=groups, runs=runs),
+            replace(self.content, groups=groups),
             NUMBERS,
             lambda run: sources.portable_command(run, submitted[run.name]),
         )
         # those that it is compared with have curves and no runs on the page
-        details = {name: data["runs"][name] for one in own for name in one.group.runs}
+        details: dict[str, Any] = {}
         for one in own:
             links = [["all runs of this set, machine and versions", f"../runs/{one.slug}.html"]]
             if one.slug in bundles:
                 links.append(["download the bundle", f"../bundles/{bundles[one.slug].name}"])
-            for name in one.group.runs:
-                details[name]["links"] = links
+            details |= {run.name: data["runs"][run.name] | {"links": links} for run in one.group.runs}
         self.page(
             f"methods/{file_name(method.name, '.html')}",
             "method.html.j2",
             method=method,
-            results=of_method(found, method.name),
-            runs=[(one.group, runs[name], details[name]) for one in own for name in one.group.runs],
-            data=reports.script_json({**data, "runs": details}),
+            cls=cls,
+            origin=method.origin if method.own else Path(method.origin).name,
+            text=paragraphs(inspect.getdoc(cls) or "", cls.Hyperparameters.model_fields) if cls else (),
+            published=texts.mask(texts == "").dropna(axis="columns", how="all").fillna(""),
+            sources=numbers.notes,
+            boards=found,
+            groups=[one.group for one in own],
+            data=data | {"runs": details},
         )
 
     def _run_set_page(self, own: RunSet, bundle: Path | None) -> None:
-        runs = [self.content.runs[name] for name in own.group.runs]
         # the provenance has the days
-        made_with = [{**(run.result.environment or {}), "date": ""} for run in runs if run.result]
-        self.page(
-            f"runs/{own.slug}.html",
-            "run_set.html.j2",
-            own=own,
-            environments=[(json.loads(text), count) for text, count in Counter(map(json.dumps, made_with)).items()],
-            runs=runs,
-            bundle=bundle,
-            places=self.places,
-        )
-
-
-def _from_source(name: str, source: str) -> About:
-    """Return the docstring of a plug-in's method; none of its code is run."""
-    missing = "A plug-in, whose code is not run here: bench site --plugin FILE.py adds its hyperparameters."
-    try:
-        classes = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.ClassDef)]
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        classes = []
-    for node in classes:
-        values = [ast.unparse(line.value) for line in node.body if isinstance(line, ast.Assign)]
-        text = ast.get_docstring(node) or ""
-        if repr(name) in values and text:
-            return About(name, text.splitlines()[0], text=paragraphs(text), missing=missing)
-    return About(name, missing=missing)
+        made_with = [json.dumps({**run.made_with, "date": ""}) for run in own.group.runs if run.result]
+        environments = [(json.loads(text), count) for text, count in Counter(made_with).items()]
+        name = f"runs/{own.slug}.html"
+        self.page(name, "run_set.html.j2", own=own, environments=environments, bundle=bundle, places=self.places)

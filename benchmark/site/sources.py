@@ -11,10 +11,9 @@ from pydantic import BaseModel, Field
 
 from benchmark import exchange, store
 from benchmark.configuration import Origin, source_of_method
-from benchmark.escaping import file_name
 from benchmark.exchange import Mark, Outcome, Record, Statement, Submission, is_bundle, submission
 from benchmark.reports import Content, Group, command
-from benchmark.store import CONFIG, METRICS, RESULT, StoredRun
+from benchmark.store import StoredRun
 from benchmark.tables import PLANS
 from methods import registry
 from methods.errors import InputError
@@ -33,66 +32,60 @@ class Place:
     submission: Submission | None = None  # that it belongs to; None for one's own results
 
 
-class Gathering:
-    """Everything that a site shows; what is damaged is left out and named in ``notes``.
+def gather(results: Sequence[Path], submissions: Path | None, workplace: Path) -> tuple[list[Place], list[str]]:
+    """Return everything that a site shows, one's own first, and a line for all that is damaged and left out.
 
-    Attributes:
-        places: One's own first.
-        notes: A line for everything that is left out.
+    Args:
+        results: Results folders, folders with some or bundles below them, bundles, or patterns.
+        submissions: The folder with one folder per submission; None for none.
+        workplace: An empty folder, for unpacked bundles.
+
+    Raises:
+        InputError: If there are no runs.
     """
+    notes: list[str] = []
+    places: list[Place] = []
+    for given in results:
+        bundle = given.is_file() and is_bundle(given.name)
+        for folder in [given] if bundle else store.folders(given):
+            places += _below(folder, given.parent if bundle else folder, workplace, notes)
+    if submissions is not None:
+        found, faults = submission.below(submissions)
+        notes += [f"left out: {fault}" for fault in faults]
+        places += [place for one in found for place in _below(one.bundle, submissions, workplace, notes, one)]
+    if not any(store.scan(place.root) for place in places):
+        damaged = f" ({'; '.join(notes)})" if notes else ""
+        where = ", ".join(map(str, results))
+        raise InputError(f"no runs and no bundles below {where} yet: bench run makes some{damaged}")
+    # several bundles may have one damaged record
+    return places, list(dict.fromkeys(notes))
 
-    def __init__(self, results: Sequence[Path], submissions: Path | None, workplace: Path) -> None:
-        """Read results and submissions.
 
-        Args:
-            results: Results folders, folders with some or bundles below them, bundles, or patterns.
-            submissions: The folder with one folder per submission; None for none.
-            workplace: An empty folder, for unpacked bundles.
+def _below(path: Path, top: Path, workplace: Path, notes: list[str], own: Submission | None = None) -> Iterator[Place]:
+    """Yield the runs of a bundle; or those of a folder, of its bundles and of its folders.
 
-        Raises:
-            InputError: If there are no runs.
-        """
-        self.notes: list[str] = []
-        self._workplace = workplace
-        self.places: list[Place] = []
-        for given in results:
-            bundle = given.is_file() and is_bundle(given.name)
-            for folder in [given] if bundle else store.folders(given):
-                self.places += self._below(folder, given.parent if bundle else folder)
-        if submissions is not None:
-            found, faults = submission.below(submissions)
-            self.notes += [f"left out: {fault}" for fault in faults]
-            self.places += [place for one in found for place in self._below(one.bundle, submissions, one)]
-        if not any(store.scan(place.root) for place in self.places):
-            damaged = f" ({'; '.join(self.notes)})" if self.notes else ""
-            where = ", ".join(map(str, results))
-            raise InputError(f"no runs and no bundles below {where} yet: bench run makes some{damaged}")
-
-    def _below(self, path: Path, top: Path, own: Submission | None = None) -> Iterator[Place]:
-        """Yield the runs of a bundle; or those of a folder, of its bundles and of its folders.
-
-        The checker's record of them is in ``top``, above them and never inside.
-        """
-        root, bundle = path, own is not None or not path.is_dir()
-        if bundle:
-            root = self._workplace / f"{len(list(self._workplace.iterdir()))}"
-            root.mkdir()
-            try:
-                self.notes += exchange.merge([path], root).contradictions
-            except InputError as error:
-                self.notes.append(f"left out: {error}")
-                return
-        if (root / "runs").is_dir():
-            record = Record()
-            try:
-                record = exchange.record_of(top, path)
-            except InputError as error:
-                self.notes += [f"left out: {error}"] if f"left out: {error}" not in self.notes else []
-            yield Place(root, record, own)
-        for inside in [] if bundle else sorted(path.iterdir()):
-            folder = inside.is_dir() and inside.name not in _SKIPPED and not inside.name.startswith(".")
-            if not inside.is_symlink() and (folder or (inside.is_file() and is_bundle(inside.name))):
-                yield from self._below(inside, top)
+    The checker's record of them is in ``top``, above them and never inside.
+    """
+    root, bundle = path, own is not None or not path.is_dir()
+    if bundle:
+        root = workplace / f"{len(list(workplace.iterdir()))}"
+        root.mkdir()
+        try:
+            notes += exchange.merge([path], root).contradictions
+        except InputError as error:
+            notes.append(f"left out: {error}")
+            return
+    if (root / "runs").is_dir():
+        record = Record()
+        try:
+            record = exchange.record_of(top, path)
+        except InputError as error:
+            notes.append(f"left out: {error}")
+        yield Place(root, record, own)
+    for inside in [] if bundle else sorted(path.iterdir()):
+        folder = inside.is_dir() and inside.name not in _SKIPPED and not inside.name.startswith(".")
+        if not inside.is_symlink() and (folder or (inside.is_file() and is_bundle(inside.name))):
+            yield from _below(inside, top, workplace, notes)
 
 
 class Provenance(BaseModel):
@@ -139,36 +132,37 @@ def run_sets(content: Content, places: Sequence[Place], bound: float, plugins: S
     by_root = {place.root.resolve(): place for place in places}
     found = []
     for group in content.groups:
-        own = {name: by_root[content.runs[name].root.resolve()] for name in group.runs}
-        comparisons: dict[str, exchange.Comparison] = {}
-        for name, place in own.items():
-            folder = content.runs[name].folder
-            if folder.name in place.record.runs:
-                try:
-                    # a record is bound to the files that were repeated
-                    comparison = place.record.comparison(folder.name, store.read_files(folder).hash)
-                except store.DamagedError:
-                    continue
-                comparisons |= {name: comparison} if comparison else {}
+        own = [(run, by_root[run.root.resolve()]) for run in group.runs]
+        comparisons = {run.name: one for run, place in own if (one := _comparison(run, place.record))}
         checked = exchange.state([*comparisons.values()], len(own), bound)
-        if any(place.record.problems for place in own.values() if place.submission):
+        if any(place.record.problems for _, place in own if place.submission):
             checked = replace(checked, mark=Mark.DIFFERS)
         repeated = {name: one.outcome for name, one in comparisons.items() if one.outcome is not Outcome.NOT_REPEATED}
-        submissions = list({one.name: one for place in own.values() if (one := place.submission)}.values())
-        runs = [content.runs[name] for name in group.runs]
+        submissions = list({its.name: its for _, place in own if (its := place.submission)}.values())
         # the column tells apart what one run was requested as: equal epochs, equal cost, another name
-        config = runs[0].config
+        config = group.runs[0].config
         key = f"{config.model_copy(update={'seed': 0}).identity} {group.panel} {group.row}"
         words = re.sub(r"[^A-Za-z0-9+.]+", "-", f"{config.method}-{config.dataset.partition(':')[0]}-{config.backbone}")
         slug = f"{words[:80]}-{sha256(key.encode()).hexdigest()[:10]}"
-        found.append(RunSet(group, slug, checked, repeated, submissions, _provenance(runs, submissions, plugins)))
+        provenance = _provenance(group.runs, submissions, plugins)
+        found.append(RunSet(group, slug, checked, repeated, submissions, provenance))
     return found
+
+
+def _comparison(run: StoredRun, record: Record) -> exchange.Comparison | None:
+    """Return what a repetition of a run found; None without one, or after an edit of the files that were repeated."""
+    if run.folder.name not in record.runs:
+        return None
+    try:
+        return record.comparison(run.folder.name, store.read_files(run.folder).hash)
+    except store.DamagedError:
+        return None
 
 
 def _provenance(runs: Sequence[StoredRun], submissions: Sequence[Submission], plugins: Sequence[str]) -> Provenance:
     """Return who measured the runs, when, with which hardware and versions, and the hours of all seeds together."""
-    ended = [run.result for run in runs if run.result]
-    environments = [result.environment or {} for result in ended]
+    seconds = [run.result.seconds for run in runs if run.result]
+    environments = [run.made_with for run in runs]
     kind = "GPU" if any(one.get("device", "").startswith("cuda") for one in environments) else "CPU"
     dates = sorted({one["date"] for one in environments if one.get("date")})
     # a submission has runs of other methods too, to compare with
@@ -186,7 +180,7 @@ def _provenance(runs: Sequence[StoredRun], submissions: Sequence[Submission], pl
         tuning="tuned" if any(trials) else _tuning(runs, plugins),
         trials=sum(trials) if trials else None,
         method_version=listed(str(run.config.method_version) for run in runs),
-        hours=f"{sum(result.seconds for result in ended) / 3600:.2f} {kind} hours" if ended else "",
+        hours=f"{sum(seconds) / 3600:.2f} {kind} hours" if seconds else "",
         **{key: listed(one.get(key) for one in environments) for key in ("hardware", "torch", "okdbench", "commit")},
     )
 
@@ -216,35 +210,23 @@ def portable_command(run: StoredRun, submissions: Sequence[Submission]) -> str:
     return command(run.config.model_copy(update={"origin": Origin(plugins=plugins)}), run.result)
 
 
-def plugin_source(method: str, content: Content, places: Sequence[Place]) -> str:
-    """Return the code of a plug-in's method that its runs saved; empty where there is none."""
-    configs = (run.config for run in content.runs.values() if run.config.method == method)
-    hashes = sorted({config.sources["method"] for config in configs if "method" in config.sources})
-    for path in (place.root / "sources" / file_name(one, ".py") for place in places for one in hashes):
-        if path.is_file() and not path.is_symlink():
-            return path.read_text(encoding="utf-8", errors="replace")
-    return ""
-
-
-def write_bundles(content: Content, sets: Sequence[RunSet], folder: Path, limit: int) -> dict[str, Path]:
+def write_bundles(sets: Sequence[RunSet], folder: Path, limit: int) -> dict[str, Path]:
     """Write bundles of run sets, small ones first, of ``limit`` bytes together at most, and return them by slug."""
-    folders = {one.slug: [content.runs[name].folder for name in one.group.runs] for one in sets}
-    sizes = {
-        slug: sum(path.stat().st_size for one in own for name in (CONFIG, METRICS, RESULT)
-                  if (path := one / name).is_file())
-        for slug, own in folders.items()
-    }  # fmt: skip
     found: dict[str, Path] = {}
-    for slug in sorted(folders, key=lambda slug: (sizes[slug], slug)):
+    for one in sorted(sets, key=lambda one: (sum(map(_size, one.group.runs)), one.slug)):
         # every machine opens this format without a package
-        path = folder / f"{slug}.tar.gz"
+        path = folder / f"{one.slug}.tar.gz"
         try:
-            limit -= exchange.pack(folders[slug], path).size
+            limit -= exchange.pack([run.folder for run in one.group.runs], path).size
         except InputError:
             # no run of it can be packed
             continue
         if limit < 0:
             path.unlink()
             break
-        found[slug] = path
+        found[one.slug] = path
     return found
+
+
+def _size(run: StoredRun) -> int:
+    return sum(path.lstat().st_size for path in run.folder.iterdir())

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmark.configuration import DataConfig, TrainConfig
-from benchmark.reports.run_text import recipe
+from benchmark.reports.page import recipe
 from tests.command_line import Bench
 from tests.reports.test_report import config
 

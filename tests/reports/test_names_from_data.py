@@ -10,8 +10,7 @@ import pytest
 from rich.console import Console
 
 from benchmark import store
-from benchmark.reports import figures, page, prediction_figures, style
-from benchmark.reports.page_data import Content
+from benchmark.reports import Content, figures, page, prediction_figures, style
 from benchmark.reports.style import View
 from benchmark.scheduling.progress import Display
 from benchmark.site import build as build_site

@@ -5,8 +5,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from benchmark.reports import figures
-from benchmark.reports.page_data import Content
+from benchmark.reports import Content, figures
 from benchmark.tables import layout, summaries
 from methods.errors import InputError
 from tests.tables.frames import COLUMNS, Story

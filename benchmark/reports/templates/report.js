@@ -83,8 +83,8 @@
     const there = new Set(data.groups.filter((g) => g.panel === Number(panelBox.value)).flatMap((g) => Object.keys(g.curves)));
     const before = metricBox.value;
     metricBox.replaceChildren(...Object.entries(data.sections)
-      .map(([label, indices]) => [label, indices.filter((index) => there.has(String(index)))]).filter(([, indices]) => indices.length)
-      .map(([label, indices]) => make("optgroup", { label }, ...indices.map((index) => make("option", { value: index }, data.metrics[index])))));
+      .map(([label, names]) => [label, names.filter((name) => there.has(name))]).filter(([, names]) => names.length)
+      .map(([label, names]) => make("optgroup", { label }, ...names.map((name) => make("option", { value: name }, name)))));
     if (there.has(before)) metricBox.value = before;
   }
   function lines() {
@@ -97,7 +97,7 @@
       });
   }
   function drawCurves() {
-    const host = byId("chart"), name = data.metrics[Number(metricBox.value)] ?? "";
+    const host = byId("chart"), name = metricBox.value;
     const every = lines(), shown = every.filter((l) => !hidden.has(data.rows[l.row]));
     drawLegend(every);
     const log = logBox.checked && shown.every((l) => l.means.every((m) => m > 0));
@@ -197,11 +197,10 @@
   panelBox.value = kept.get("panel", "0");
   if (panelBox.selectedIndex < 0) panelBox.selectedIndex = 0;
   offerMetrics();
-  const metric = kept.get("metric", null);
-  if (metric !== null && data.metrics.includes(metric)) metricBox.value = String(data.metrics.indexOf(metric));
+  metricBox.value = kept.get("metric", metricBox.value);
   if (metricBox.selectedIndex < 0) metricBox.selectedIndex = 0;
   panelBox.onchange = () => { kept.set("panel", panelBox.value); offerMetrics(); drawCurves(); drawCost(); };
-  metricBox.onchange = () => { kept.set("metric", data.metrics[Number(metricBox.value)]); drawCurves(); };
+  metricBox.onchange = () => { kept.set("metric", metricBox.value); drawCurves(); };
   bandBox.onchange = logBox.onchange = lateBox.onchange = drawCurves;
   costBox.onchange = drawCost;
   const draw = () => { drawCurves(); drawCost(); };

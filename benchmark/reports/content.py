@@ -3,8 +3,9 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple, get_args
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
@@ -33,12 +34,12 @@ Numbers = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Group:
-    """The runs of a table's cell, which differ only in their seeds: its column, row, method and the runs' names."""
+    """The runs of a table's cell, which differ only in their seeds, and its column, row and method."""
 
     panel: str
     row: str
     method: str
-    runs: Sequence[str]
+    runs: Sequence[StoredRun]
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,6 @@ class Content:
 
     frame: pd.DataFrame  # of the last epochs, see load
     stored: Runs  # the same runs with their curves
-    runs: dict[str, StoredRun]  # by name
     groups: Sequence[Group]  # in the order of the tables
     choice: TableFilter = field(default_factory=TableFilter)  # which of them are shown
     showing: TableStyle = field(default_factory=TableStyle)  # what rows and columns are called
@@ -79,18 +79,22 @@ class Content:
         groups: list[Group] = []
         if not frame.empty:
             table = tables.build(frame, [HEADLINE], choice=choice, showing=showing)
-            arranged = layout.arranged(frame).runs
-            by_cell = dict(iter(arranged.groupby(["row", "column"], sort=False)))
+            by_cell = dict(iter(layout.arranged(frame).runs.groupby(["row", "column"], sort=False)))
+            by_name = {run.name: run for run in stored.found}
             columns, word = dict.fromkeys(heading.column for heading in table.headings), table.style.word
             groups = [
-                Group(word(column), word(row), str(own["method"].iloc[0]), list(map(str, own["run"])))
+                Group(word(column), word(row), str(own["method"].iloc[0]), [by_name[str(name)] for name in own["run"]])
                 for row in table.rows
                 for column in columns
                 if (own := by_cell.get((row, column))) is not None
             ]
-        shown = {name for group in groups for name in group.runs}
-        runs = {run.name: run for run in stored.found if run.name in shown}
-        return cls(frame, stored, runs, groups, choice, showing, left_out, tables.stored_plans(store.folders(results)))
+        return cls(frame, stored, groups, choice, showing, left_out, tables.stored_plans(store.folders(results)))
+
+    @cached_property
+    def runs(self) -> dict[str, StoredRun]:
+        """The groups' runs by name, in the order of the folders."""
+        shown = {run.name for group in self.groups for run in group.runs}
+        return {run.name: run for run in self.stored.found if run.name in shown}
 
     @property
     def damaged(self) -> list[str]:
@@ -110,38 +114,32 @@ class Content:
         return list(dict.fromkeys(group.row for group in self.groups))
 
 
-class GroupCurves(NamedTuple):
-    """Curves by metric over E epochs (0-based): mean and sample standard deviation ``[E]``, nan without enough runs."""
-
-    epochs: Sequence[int]
-    means: Mapping[str, Numbers]
-    deviations: Mapping[str, Numbers]
-
-
 def group_curves(
     curves: Sequence[pd.DataFrame], students: Sequence[str], roles: Mapping[str, Role], own: Mapping[str, str]
-) -> GroupCurves:
-    """Average the curves of several runs, one per run, over the runs that have the epoch."""
-    curves = [curve for curve in curves if "epoch" in curve]
-    epochs_of = [curve["epoch"].to_numpy().astype(int) for curve in curves]
-    epochs = np.unique(np.concatenate([*epochs_of, np.empty(0, int)]))
-    by_name: dict[str, Numbers] = {}
-    for number, (curve, present) in enumerate(zip(curves, epochs_of, strict=True)):
-        for name, columns in joined([*map(str, curve)], students, roles, own).items():
-            values = by_name.setdefault(name, np.full((len(curves), len(epochs)), np.nan))
-            values[number, np.searchsorted(epochs, present)] = mean_of(curve.to_numpy()[:, columns].T)[0]
-    found = {name: mean_of(values) for name, values in by_name.items() if np.isfinite(values).any()}
-    means, deviations = ({name: pair[part] for name, pair in found.items()} for part in (0, 1))
-    return GroupCurves(epochs.tolist(), means, deviations)
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Average the curves of several runs, one per run, over the runs that have the epoch.
+
+    Returns:
+        Mean and sample standard deviation by 0-based epoch and metric; nan without enough runs.
+    """
+    frames = []
+    for curve in curves:
+        if "epoch" in curve:
+            known = curve.where(np.isfinite(curve)).set_index(curve["epoch"].astype(int))
+            together = joined([*map(str, curve)], students, roles, own).items()
+            frames.append(pd.DataFrame({name: known[names].mean(axis=1) for name, names in together}, known.index))
+    by_epoch = pd.concat(frames or [pd.DataFrame()]).groupby(level=0)
+    return by_epoch.mean(), by_epoch.std()
 
 
 def joined(
     names: Sequence[str], students: Sequence[str], roles: Mapping[str, Role], own: Mapping[str, str]
-) -> dict[str, list[int]]:
-    """Return the positions of the metrics that each curve averages."""
-    found: dict[str, list[int]] = {STUDENTS: []}
-    for place, name in enumerate(names):
+) -> dict[str, list[str]]:
+    """Return the metrics that each curve averages."""
+    found: dict[str, list[str]] = {}
+    for name in names:
         family, _, predictor = name.partition("/")
+        curves = []
         if family in PREDICTORS:
             kinds = {
                 "students": predictor in students and family != "top1",
@@ -149,26 +147,11 @@ def joined(
                 "ensemble": roles.get(predictor) == "ensemble",
             }
             curves = [f"{family}: {kind}" for kind, whether in kinds.items() if whether]
-        elif name in ("seconds", "epoch"):
-            curves = []
-        else:
+        elif name not in ("seconds", "epoch"):
             curves = [STUDENTS if name == HEADLINE else own.get(name, name.replace("/", ": ", 1))]
         for curve in curves:
-            found.setdefault(curve, []).append(place)
-    return {curve: places for curve, places in found.items() if places}
-
-
-def mean_of(values: Numbers) -> tuple[Numbers, Numbers]:
-    """Return the mean and standard deviation ``[E]`` of each column of ``[R, E]`` without its nan."""
-    there = np.isfinite(values)
-    count = there.sum(axis=0)
-    # relative to one of the numbers: the mean of equal numbers is exactly that number, and their deviation 0
-    base = np.where(there, values, -np.inf).max(axis=0, initial=-np.inf)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        mean = base + np.where(there, values - base, 0.0).sum(axis=0) / count
-        squares = (np.where(there, values - mean, 0.0) ** 2).sum(axis=0)
-        deviation = np.sqrt(squares / (count - 1))
-    return mean, np.where(count > 1, deviation, np.nan)
+            found.setdefault(curve, []).append(name)
+    return found
 
 
 def as_page_data(
@@ -181,98 +164,102 @@ def as_page_data(
         command: Returns the command that repeats a run; by default on the machine and in the folder of the run.
     """
     command = command or (lambda run: run_text.command(run.config, run.result, run.folder.parents[1]))
-    averaged: list[GroupCurves] = []
+    averaged: list[tuple[pd.DataFrame, pd.DataFrame]] = []
     runs: dict[str, dict[str, Any]] = {}
     own = own_names(content.frame.attrs.get(DECLARED, ()))
     points = min(60, max(12, numbers // (4 * max(1, len(content.stored.found)))))
     for start in range(0, len(content.groups), AT_ONCE):
         part = content.groups[start : start + AT_ONCE]
-        rows_of = content.stored.curves([name for group in part for name in group.runs])
+        rows_of = content.stored.curves({run.name for group in part for run in group.runs})
         curves = {name: pd.DataFrame(rows, dtype=float) for name, rows in rows_of}
         for group in part:
-            ended = [result for name in group.runs if (result := content.runs[name].result)]
+            ended = [run.result for run in group.runs if run.result]
             students = [name for result in ended for name in result.students]
             roles = {name: role for result in ended for name, role in result.roles.items()}
-            kept = [curves[name] for name in group.runs if name in curves and content.runs[name].status in AVERAGED]
+            kept = [curves[run.name] for run in group.runs if run.name in curves and run.status in AVERAGED]
             averaged.append(group_curves(kept, students, roles, own))
-            for name in group.runs:
-                label = f"{group.row}, {group.panel}, seed {content.runs[name].config.seed}"
-                runs[name] = {"label": label, "command": command(content.runs[name])}
-                runs[name] |= _details(content.runs[name], curves.get(name), points)
-    metrics = list(dict.fromkeys(name for group in averaged for name in group.means))
-    points = min(120, max(24, numbers // (2 * max(1, sum(len(group.means) for group in averaged)))))
-    panels, rows = content.panels, content.rows
+            for run in group.runs:
+                label = f"{group.row}, {group.panel}, seed {run.seed}"
+                runs[run.name] = {"label": label, "command": command(run)} | _details(run, curves.get(run.name), points)
+    points = min(120, max(24, numbers // (2 * max(1, sum(len(means.columns) for means, _ in averaged)))))
     # what is not ours is the method's
     ours = {one.name: one.section for one in RECORDED.values()} | {STUDENTS: RECORDED[HEADLINE].section}
-    sections: list[Section] = [ours.get(name.partition(": ")[0], "Method") for name in metrics]
+    sections: dict[Section, list[str]] = {section: [] for section in get_args(Section)}
+    for name in dict.fromkeys(str(name) for means, _ in averaged for name in means):
+        sections[ours.get(name.partition(": ")[0], "Method")].append(name)
     groups = []
-    for group, lines in zip(content.groups, averaged, strict=True):
-        finished = [content.runs[name] for name in group.runs if content.runs[name].status is Status.FINISHED]
-        last = [run.numbers for run in finished]
-        costs = {name: [value for row in last for value in one.of(row).values()] for name, one in COSTS.items()}
-        accuracies = [value for one in finished if (value := one.last_metrics.get(HEADLINE)) is not None]
+    panels, rows = content.panels, content.rows
+    for group, (means, deviations) in zip(content.groups, averaged, strict=True):
+        finished = [run for run in group.runs if run.status is Status.FINISHED]
+        end = pd.DataFrame(map(_end, finished), dtype=float).mean().dropna()
         groups.append(
             {
                 "panel": panels.index(group.panel),
                 "row": rows.index(group.row),
                 "n": len(group.runs),
-                "curves": {str(metrics.index(name)): _line(lines, name, points) for name in lines.means},
-                "cost": {name: _rounded(float(np.mean(values))) for name, values in costs.items() if values},
-                "student": _rounded(float(np.mean(accuracies))) if accuracies else None,
+                "curves": {
+                    name: _line(means.index.to_numpy(), means[name].to_numpy(), deviations[name].to_numpy(), points)
+                    for name in means
+                },
+                "cost": end.drop(HEADLINE, errors="ignore").to_dict(),
+                "student": end.get(HEADLINE),
             }
         )
-    return {
+    found = {
         "panels": panels,
         "rows": rows,
-        "metrics": metrics,
-        "sections": {
-            section: [place for place, its in enumerate(sections) if its == section]
-            for section in get_args(Section)
-            if section in sections
-        },
+        "sections": {section: names for section, names in sections.items() if names},
         "costs": {name: metric.short for name, metric in COSTS.items()},
         "colours": [line.color for line in LINES],
         "on_dark": [ON_DARK.get(line.color, line.color) for line in LINES],
         "groups": groups,
         "runs": runs,
     }
+    return dict(_rounded(found))
 
 
-def _line(curves: GroupCurves, name: str, points: int) -> list[list[float | None]]:
+def _end(run: StoredRun) -> dict[str, float | None]:
+    costs = {name: metric.of(run.numbers).get("") for name, metric in COSTS.items()}
+    return {HEADLINE: run.last_metrics.get(HEADLINE), **costs}
+
+
+def _line(epochs: Numbers, means: Numbers, deviations: Numbers, points: int) -> list[list[float]]:
     """Return a curve's epochs, counted from one where people read them, means and, if there are any, deviations."""
-    there = np.flatnonzero(np.isfinite(curves.means[name]))
+    there = np.flatnonzero(np.isfinite(means))
     chosen = there[_spread(len(there), points)]
-    values = [part[name][chosen] for part in (curves.means, curves.deviations)]
-    shown = [[_rounded(value) for value in line.tolist()] for line in values if np.isfinite(line).any()]
-    return [[curves.epochs[place] + 1 for place in chosen], *shown]
+    values = [line[chosen].tolist() for line in (means, deviations) if np.isfinite(line[chosen]).any()]
+    return [(epochs[chosen] + 1).tolist(), *values]
 
 
-def _spread(length: int, points: int) -> list[int]:
+def _spread(length: int, points: int) -> NDArray[np.int64]:
     """Return at most so many indices, evenly spread, with the first and the last."""
-    return np.unique(np.linspace(0, length - 1, min(length, points)).round()).astype(int).tolist() if length else []
+    return np.unique(np.linspace(0, length - 1, min(length, points)).round().astype(int))
 
 
 def _details(run: StoredRun, curve: pd.DataFrame | None, points: int) -> dict[str, Any]:
     result = run.result
-    metrics = {key: _rounded(value) for key, value in run.last_metrics.items() if key != "epoch"}
     line = np.empty((0, 2))
     if curve is not None and HEADLINE in curve:
         line = curve[["epoch", HEADLINE]].dropna().to_numpy()
+    last = run.last_metrics.items()
     return {
         "status": str(run.status),
         "reason": result.reason if result else "",
-        "seconds": _rounded(result.seconds) if result else None,
-        "environment": (result.environment or {}) if result else {},
-        "cost": {key: _rounded(value) for key, value in ((result.cost or {}) if result else {}).items()},
-        "metrics": {key: value for key, value in metrics.items() if value is not None},
-        "curve": [[int(epoch) + 1, _rounded(value)] for epoch, value in line[_spread(len(line), points)].tolist()],
-        "epochs": run.epochs,
+        "seconds": result.seconds if result else None,
+        "environment": run.made_with,
+        "cost": (result.cost or {}) if result else {},
+        "metrics": {key: value for key, value in last if key != "epoch" and math.isfinite(value)},
+        "curve": [[int(epoch) + 1, value] for epoch, value in line[_spread(len(line), points)].tolist()],
     }
 
 
-def _rounded(value: float | None) -> float | None:
-    """Return a number with as many digits as a curve can show; None for none."""
-    if value is None or not math.isfinite(value):
-        return None
-    number = float(f"{value:.5g}")
-    return int(number) if number.is_integer() else number
+def _rounded(data: Any) -> Any:
+    """Return data for JSON: numbers with as many digits as a curve can show, None for what is no number."""
+    if isinstance(data, Mapping):
+        return {key: _rounded(value) for key, value in data.items()}
+    if isinstance(data, list):
+        return [*map(_rounded, data)]
+    if not isinstance(data, float):
+        return data
+    short = float(f"{data:.5g}") if math.isfinite(data) else None
+    return int(short) if short is not None and short.is_integer() else short
