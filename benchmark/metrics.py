@@ -43,8 +43,8 @@ class Recorded:
 
     name: str  # the whole name, or what is before its slash
     unit: str = ""  # as in DECIMALS
-    low: float | None = None  # lowest possible value; None for none
-    high: float | None = None  # highest possible value; None for none
+    low: float | None = None  # lowest possible value; None for none, and for what is in %: that is from 0 to 100
+    high: float | None = None  # highest possible value; the same
     of_predictors: bool = False  # whether each predictor has one, by its name after the slash
     # whether runs of one identity must agree in it to the last bit on one device. Diagnostics need not: they are only
     # there where they were asked for
@@ -62,17 +62,16 @@ RECORDED: Mapping[str, Recorded] = {
         Recorded("epoch"),
         Recorded("lr", low=0, compared=True),
         Recorded("seconds", "s", 0, deterministic=False),
-        Recorded(HEADLINE, "%", 0, 100, compared=True, labels={"": "student accuracy"}, figure="curves",
-                 section="Accuracy"),
-        Recorded("top1", "%", 0, 100, of_predictors=True, compared=True,
+        Recorded(HEADLINE, "%", compared=True, labels={"": "student accuracy"}, figure="curves", section="Accuracy"),
+        Recorded("top1", "%", of_predictors=True, compared=True,
                  labels={"ensemble": "accuracy of the ensemble"}, figure="curves", section="Accuracy"),
         Recorded("loss", compared=True, labels={"": "training loss"}, figure="curves"),
-        Recorded("top5", "%", 0, 100, of_predictors=True, compared=True, section="Accuracy"),
+        Recorded("top5", "%", of_predictors=True, compared=True, section="Accuracy"),
         Recorded("nll", "nats", 0, of_predictors=True, compared=True, section="Calibration"),
         Recorded("ece", "", 0, of_predictors=True, section="Calibration"),
-        Recorded("worst_class", "%", 0, 100, section="Accuracy"),
-        Recorded("class_top1", "%", 0, 100, section="Accuracy"),
-        Recorded("train_student", "%", 0, 100, section="Accuracy"),
+        Recorded("worst_class", "%", section="Accuracy"),
+        Recorded("class_top1", "%", section="Accuracy"),
+        Recorded("train_student", "%", section="Accuracy"),
         Recorded("gain", "points", -100, 100,
                  labels={"teachers": "teachers minus peers", "ensemble": "ensemble minus peers"}, figure="curves",
                  section="Homogenisation"),
@@ -80,11 +79,11 @@ RECORDED: Mapping[str, Recorded] = {
                  section="Homogenisation"),
         Recorded("kl", "nats", 0, labels={"peers": "KL between peers", "teacher-peer": "KL(teacher || peer)"},
                  figure="homogeneity", section="Homogenisation"),
-        Recorded("disagreement", "%", 0, 100, labels={"peers": "peers disagree"}, figure="homogeneity",
+        Recorded("disagreement", "%", labels={"peers": "peers disagree"}, figure="homogeneity",
                  section="Homogenisation"),
         Recorded("cka", "", 0, section="Homogenisation"),
         Recorded("gradient", "", 0),
-        Recorded("gradient_share", "%", 0, 100),
+        Recorded("gradient_share", "%"),
     )
 }  # fmt: skip
 
@@ -321,19 +320,19 @@ def _found(path: tuple[str, ...]) -> tuple[MethodMetric, ...]:
 
 def cost_note(macs: Mapping[str, float], seconds: Mapping[str, float], margin: float = 0.1) -> str:
     """Return a line where MACs and time of training order methods differently by a margin in both; else nothing."""
-    both = [name for name in macs if name in seconds]
-    pairs = [
-        pair
-        for pair in itertools.permutations(both, 2)
-        if macs[pair[0]] * (1 + margin) < macs[pair[1]] and seconds[pair[0]] > seconds[pair[1]] * (1 + margin)
+    both, more = [name for name in macs if name in seconds], 1 + margin
+    differing = [
+        (one, other)
+        for one, other in itertools.permutations(both, 2)
+        if macs[one] * more < macs[other] and seconds[one] > seconds[other] * more
     ]
-    if not pairs:
+    if not differing:
         return ""
     least = min(both, key=macs.__getitem__)
     named = [
         f"{name} ({macs[name] / macs[least]:.1f} times the MACs of {least}, {seconds[name] / seconds[least]:.1f} times "
         "its time)"
-        for name in dict.fromkeys(itertools.chain(*pairs))
+        for name in dict.fromkeys(itertools.chain(*differing))
     ]
     return f"training MACs and time per step order these methods differently: {', '.join(named)}"
 
@@ -343,12 +342,3 @@ def checked(name: str, metrics: Mapping[str, Metric], option: str = "value") -> 
     if name not in metrics:
         raise unknown(option, name, metrics, also=OTHER_WORDS)
     return metrics[name]
-
-
-def sections(metrics: Mapping[str, Metric]) -> dict[str, list[str]]:
-    """Return the names of the metrics in each section of a report, in order."""
-    found: dict[str, list[str]] = {}
-    for metric in metrics.values():
-        if metric.section is not None:
-            found.setdefault(metric.section, []).append(metric.name)
-    return found

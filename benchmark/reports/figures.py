@@ -2,17 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from benchmark.metrics import COSTS, DECLARED, Metric, checked, figure_labels, of_frame
+from benchmark.metrics import COSTS, DECLARED, HEADLINE, Metric, checked, figure_labels, of_frame
 from benchmark.reports.palette import Line
 from benchmark.reports.style import FIGURE, View, label_y, legend, lines_by_row, new_figure, panels, styled
 from benchmark.store import Status
-from benchmark.tables import Table, build, critical_difference as nemenyi, layout, natural, summaries
+from benchmark.tables import Table, build, critical_difference as nemenyi, layout, summaries
 from methods.errors import InputError, unknown
 
 MAX_PANELS = 12
@@ -36,19 +36,17 @@ def placed(frame: pd.DataFrame, view: View | None) -> Placed:
         raise InputError("no finished run to plot")
     view = view or View()
     # runs that did not finish count for the names: a row has the same name in table and figure
-    every = layout.arranged(summaries(frame)).runs
-    order = {"row": list(lines_by_row(every)), "column": sorted(every["column"].unique(), key=natural)}
-    view = replace(view, showing=view.showing.resolved([*order["row"], *order["column"]]))
-    runs = finished.join(every.set_index("run")[["row", "column"]], on="run", how="inner")
-    for axis, labels in order.items():
-        shown = view.choice.shown_labels(every, labels, axis)
-        runs = runs[runs[axis].isin(shown)]
-        order[axis] = [label for label in shown if label in set(runs[axis])]
+    table = build(frame, [HEADLINE], choice=replace(view.choice, suite=None), showing=view.showing)
+    places = layout.arranged(summaries(frame)).runs.set_index("run")[["row", "column"]]
+    runs = finished.join(places, on="run", how="inner")
+    columns = list(dict.fromkeys(heading.column for heading in table.headings))
+    runs = runs[runs["row"].isin(table.rows) & runs["column"].isin(columns)]
     if runs.empty:
         raise InputError("no finished run of these rows and columns to plot")
-    if (count := len(order["column"])) > MAX_PANELS:
-        raise InputError(f"{count} datasets, backbones and settings are too many for one figure ({MAX_PANELS})")
-    return Placed(runs, lines_by_row(runs, order["row"]), order["column"], view)
+    columns = [column for column in columns if column in set(runs["column"])]
+    if len(columns) > MAX_PANELS:
+        raise InputError(f"{len(columns)} datasets, backbones and settings are too many for one figure ({MAX_PANELS})")
+    return Placed(runs, lines_by_row(runs, table.rows), columns, replace(view, showing=table.style))
 
 
 def curves(frame: pd.DataFrame, metric: str = "student", view: View | None = None) -> Figure:
@@ -75,19 +73,18 @@ def homogeneity(frame: pd.DataFrame, view: View | None = None) -> Figure:
 def _over_epochs(found: Placed, shown: Sequence[tuple[str, str, str]], y: str, most: int = 3) -> Figure:
     """Plot column, metric and title, one panel each."""
     view, paper = found.view, found.view.on_paper
-    plotted: set[str] = set()
-    figure, axes, across = panels(len(shown), view, most)
-    with styled(view):
+    plotted: dict[str, Line] = {}
+    with panels(len(shown), view, most) as (figure, axes, across):
         for axis, (column, metric, title) in zip(axes, shown, strict=True):
             here = found.runs[found.runs["column"] == column]
-            here = here[here[metric].notna()] if metric in here else here.iloc[:0]
-            by_row = dict(iter(here.groupby("row")))
+            here = here.dropna(subset=metric) if metric in here else here.iloc[:0]
             for row, line in found.lines.items():
-                if row not in by_row:
+                own = here[here["row"] == row]
+                if own.empty:
                     continue
-                plotted.add(row)
+                plotted[row] = line
                 # people count epochs from 1
-                by_epoch = by_row[row].groupby(by_row[row]["epoch"].astype(float) + 1)[metric]
+                by_epoch = own.groupby(own["epoch"].astype(float) + 1)[metric]
                 mean, spread = by_epoch.mean(), by_epoch.std()
                 axis.plot(
                     mean.index, mean, color=line.color, linestyle=line.dash, marker=line.marker,
@@ -96,17 +93,17 @@ def _over_epochs(found: Placed, shown: Sequence[tuple[str, str, str]], y: str, m
                 )  # fmt: skip
                 if spread.notna().any():
                     # a metric that is never negative has no band below 0
-                    low = (mean - spread).clip(lower=0 if (by_row[row][metric] >= 0).all() else None)
+                    low = (mean - spread).clip(lower=0 if (own[metric] >= 0).all() else None)
                     axis.fill_between(mean.index, low, mean + spread, color=line.color, alpha=0.12, linewidth=0)
             if here.empty:
                 axis.text(0.5, 0.5, "not measured", ha="center", va="center", transform=axis.transAxes, color="#666666")
             axis.set(title=title, xlabel="epoch")
             axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-    if not plotted:
-        raise InputError("no finished run has these numbers")
-    if y:
-        label_y(figure, axes, y, across, view)
-    legend(figure, {row: line for row, line in found.lines.items() if row in plotted}, view)
+        if not plotted:
+            raise InputError("no finished run has these numbers")
+        if y:
+            label_y(figure, axes, y, across, view)
+        legend(figure, {row: line for row, line in found.lines.items() if row in plotted}, view)
     return figure
 
 
@@ -125,21 +122,22 @@ def cost(
     if runs.empty:
         raise InputError(f"no finished run has both {score} and {against}: runs of older versions stored no cost")
     columns = [column for column in found.columns if column in set(runs["column"])]
-    figure, axes, across = panels(len(columns), view)
-    for axis, column in zip(axes, columns, strict=True):
-        means = runs[runs["column"] == column].groupby("row", sort=False).agg({"x": "mean", "y": ["mean", "std"]})
-        for row, x, y, spread in means.itertuples(name=None):
-            line = found.lines[row]
-            # points that overlap are translucent: none is moved
-            axis.errorbar(
-                x, y, yerr=None if pd.isna(spread) else spread, fmt=line.marker, color=line.color,
-                capsize=3, markersize=MARKER_POINTS * (0.6 if view.on_paper else 1.0), markeredgecolor="white",
-                markeredgewidth=0.5, elinewidth=1.0, alpha=0.8,
-            )  # fmt: skip
-        axis.set(title=view.word(column), xlabel=price.short)
-        axis.margins(x=0.12, y=0.15)
-    label_y(figure, axes, metric.short, across, view)
-    legend(figure, {row: line for row, line in found.lines.items() if row in set(runs["row"])}, view, dashes=False)
+    with panels(len(columns), view) as (figure, axes, across):
+        for axis, column in zip(axes, columns, strict=True):
+            means = runs[runs["column"] == column].groupby("row", sort=False).agg({"x": "mean", "y": ["mean", "std"]})
+            for row, x, y, spread in means.itertuples(name=None):
+                line = found.lines[row]
+                # points that overlap are translucent: none is moved
+                axis.errorbar(
+                    x, y, yerr=None if pd.isna(spread) else spread, fmt=line.marker, color=line.color,
+                    capsize=3, markersize=MARKER_POINTS * (0.6 if view.on_paper else 1.0), markeredgecolor="white",
+                    markeredgewidth=0.5, elinewidth=1.0, alpha=0.8,
+                )  # fmt: skip
+            axis.set(title=view.word(column), xlabel=price.short)
+            axis.margins(x=0.12, y=0.15)
+        label_y(figure, axes, metric.short, across, view)
+        own = {row: line for row, line in found.lines.items() if row in set(runs["row"])}
+        legend(figure, own, view, dashes=False)
     return figure
 
 
@@ -225,29 +223,25 @@ def critical_difference(frame: pd.DataFrame, score: str = "student", view: View 
         axis = figure.subplots()
         axis.set_axis_off()
         axis.set(xlim=(1 - 0.55 * (count - 1), count + 0.55 * (count - 1)), ylim=(-depth - 0.5, 2.7))
-
-        def stroke(x: Sequence[float], y: Sequence[float]) -> None:
-            axis.plot(x, y, color="black", linewidth=0.7)
-
-        stroke([1, count], [0, 0])
-        for tick in range(1, count + 1):
-            stroke([tick, tick], [0, 0.25])
+        thin: Mapping[str, Any] = {"color": "black", "linewidth": 0.7}
+        ticks = range(1, count + 1)
+        axis.hlines(0, 1, count, **thin)
+        axis.vlines(ticks, 0, 0.25, **thin)
+        for tick in ticks:
             axis.text(tick, 0.4, str(tick), ha="center", va="bottom")
         for side, rows, end in (("right", left, 1 - 0.1), ("left", right, count + 0.1)):
             for place, row in enumerate(rows):
                 height = -bars - place - 0.5
-                stroke([averages[row], averages[row], end], [0, height, height])
+                axis.plot([averages[row], averages[row], end], [0, height, height], **thin)
                 name = f" {table.style.word(row, FIGURE)} ({averages[row]:.2f}) "
                 axis.text(end, height, name, ha=side, va="center")
         for place, group in enumerate(groups, 1):
-            ends = [averages[group[0]] - 0.04, averages[group[-1]] + 0.04]
-            axis.plot(ends, [-0.35 * place] * 2, color="black", linewidth=2.4, solid_capstyle="butt")
+            axis.hlines(-0.35 * place, averages[group[0]] - 0.04, averages[group[-1]] + 0.04, "black", linewidth=2.4)
         # the critical difference above the axis, as far as the axis is long enough
-        shown, height = min(distance, count - 1), 1.75
-        stroke([1, 1 + shown], [height, height])
-        for x in (1.0, 1 + shown):
-            stroke([x, x], [height - 0.15, height + 0.15])
+        shown = min(distance, count - 1)
+        axis.hlines(1.75, 1, 1 + shown, **thin)
+        axis.vlines([1, 1 + shown], 1.6, 1.9, **thin)
         more = "" if shown == distance else ", longer than the axis: these columns cannot show a difference"
-        axis.text(1 + shown / 2, height + 0.25, f"CD = {distance:.2f} (5 %){more}", ha="center", va="bottom")
+        axis.text(1 + shown / 2, 2, f"CD = {distance:.2f} (5 %){more}", ha="center", va="bottom")
         axis.set_title(f"average rank by {score} over {used} columns")
     return figure

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from benchmark.escaping import figure as figure_text
 from benchmark.reports.figures import MAX_PANELS, Placed, placed
-from benchmark.reports.style import View, panels, shortened, styled
+from benchmark.reports.style import View, panels, shortened
 from benchmark.store import PREDICTIONS, Predictions, Status, read_predictions
 from methods.errors import InputError, unknown
 
@@ -180,10 +180,9 @@ def draw(
     if norm is None:
         values = np.concatenate([panel.matrix[np.isfinite(panel.matrix)] for panel in found])
         norm = Normalize(min(90.0, 10 * np.floor(values.min() / 10)) if len(values) else 0.0, 100)
-    figure, axes, _ = panels(len(found), view)
-    # closes the gaps that square panels would leave
-    figure.set_layout_engine("compressed")
-    with styled(view):
+    with panels(len(found), view) as (figure, axes, _):
+        # closes the gaps that square panels would leave
+        figure.set_layout_engine("compressed")
         for axis, (title, matrix, names) in zip(axes, found, strict=True):
             image = axis.imshow(matrix, cmap="Blues", norm=norm, interpolation="nearest")
             axis.set(title=title, xlabel=axes_names[0], ylabel=axes_names[1])

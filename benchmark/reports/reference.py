@@ -25,33 +25,25 @@ WORDS = {int: "whole number", float: "number", bool: "true or false", str: "word
 BOUNDS = {Ge: "at least", Gt: "above", Le: "at most", Lt: "below"}
 
 
-def method(name: str, plugins: Sequence[str] = ()) -> Iterator[str]:
-    """Yield a method's description, hyperparameters, predictors, schedules and differences, or raise an InputError."""
+def method(name: str, plugins: Sequence[str] = ()) -> list[str]:
+    """Return a method's description, hyperparameters, predictors, schedules and differences, or raise an InputError."""
     import torch
 
+    from benchmark.reports.page import markdown_templates
+
     cls = registry.load(name, plugins)
-    item = registry.catalogue(plugins)[name]
-    yield f"{name}{f' ({item.year})' if item.year else ''}: {item.description}"
-    for paragraph in (cls.__doc__ or "").strip().split("\n\n")[1:]:
-        yield f"  {' '.join(paragraph.split())}"
-    yield from ("", f"hyperparameters, set as {name}.KEY=VALUE:")
-    yield from _table(described(key, info) for key, info in cls.Hyperparameters.model_fields.items())
-    yield ""
+    given: dict[str, Any] = {"cls": cls, "item": registry.catalogue(plugins)[name], "networks": networks(cls)}
+    given["hyperparameters"] = _table(described(key, info) for key, info in cls.Hyperparameters.model_fields.items())
     try:
         # a small network tells what a method predicts
         built = registry.build(name, backbone="resnet8", num_classes=10, image_size=32, plugins=plugins)
     except InputError as error:
-        yield f"predictors: known once it can be built ({error})"
+        given["unusable"] = error
     else:
         with torch.no_grad():
-            yield f"predictors: {', '.join(built.eval().predict(torch.zeros(1, 3, 32, 32)))}"
-        yield f"students, whose mean accuracy is the reported metric: {', '.join(built.students)}"
-    if found := default_schedules(cls):
-        yield f"schedules (bench schedules --method {name} plots them): {', '.join(found.schedules)}"
-    yield from ("", f"networks: {networks(cls)}", f"version: {cls.version}", f"defined in: {item.origin}")
-    if rows := differences(name):
-        yield from ("", f"where released code and paper differ ({FIDELITY}):")
-        yield from (f"  released: {row.released}; here: {row.here}; why: {row.why}" for row in rows)
+            given |= {"predictors": built.eval().predict(torch.zeros(1, 3, 32, 32)), "students": built.students}
+    given |= {"schedules": default_schedules(cls), "differences": differences(name), "file": FIDELITY}
+    return markdown_templates("benchmark.reports").get_template("method.txt.j2").render(given).splitlines()
 
 
 def networks(cls: "type[Method]") -> str:

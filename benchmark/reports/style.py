@@ -2,7 +2,6 @@
 
 import logging
 import re
-import unicodedata
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,17 +16,16 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.cbook import is_math_text
 from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties, findfont, get_font, get_font_names
+from matplotlib.font_manager import get_font_names
 from matplotlib.lines import Line2D
 from matplotlib.mathtext import MathTextParser
-from matplotlib.text import Text
 
 from benchmark import escaping
 from benchmark.console import new_console, say
 from benchmark.escaping import Markup
 from benchmark.reports.palette import LINES, Line
 from benchmark.store import put
-from benchmark.tables import TableFilter, TableStyle, method_order, natural
+from benchmark.tables import TableFilter, TableStyle
 from methods.errors import InputError, unknown
 
 FORMATS = ("svg", "pdf", "png")
@@ -104,21 +102,21 @@ def new_figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def lines_by_row(frame: pd.DataFrame, order: Sequence[str] = ()) -> dict[str, Line]:
-    """Return the line style of each row in the table's order; after eight rows the colours repeat with other dashes."""
-    methods = dict(zip(frame["row"], frame["method"], strict=True))
-    rows = [row for row in order if row in methods] or sorted(
-        methods, key=lambda row: (*method_order(methods[row]), natural(row))
-    )
-    count = len(LINES)
+def lines_by_row(frame: pd.DataFrame, order: Sequence[str]) -> dict[str, Line]:
+    """Return the line style of each row of a frame in order; after eight rows the colours repeat with other dashes."""
+    rows, count = [row for row in order if row in set(frame["row"])], len(LINES)
     return {
         row: LINES[(place + place // count) % count]._replace(color=LINES[place % count].color)
         for place, row in enumerate(rows)
     }
 
 
-def panels(count: int, view: View, most: int = 3) -> tuple[Figure, list[Axes], int]:
-    """Return a figure with ``count`` panels and how many are side by side: at most ``most``, as far as they fit."""
+@contextmanager
+def panels(count: int, view: View, most: int = 3) -> Iterator[tuple[Figure, list[Axes], int]]:
+    """Yield a figure with ``count`` panels, to plot in its style, and how many are side by side.
+
+    These are at most ``most``, as far as they fit.
+    """
     fit = most if view.total is None else max(1, min(most, int(view.total / NARROWEST_PANEL)))
     across = min(count, fit)
     down = -(-count // across)
@@ -128,36 +126,34 @@ def panels(count: int, view: View, most: int = 3) -> tuple[Figure, list[Axes], i
     with styled(view):
         figure = new_figure(*size)
         axes = list(figure.subplots(down, across, squeeze=False).flat)
-    for axis in axes[count:]:
-        axis.remove()
-    return figure, axes[:count], across
+        for axis in axes[count:]:
+            axis.remove()
+        yield figure, axes[:count], across
 
 
 def label_y(figure: Figure, axes: Sequence[Axes], name: str, across: int, view: View) -> None:
     """Label the vertical axis: beside the first panel of each row, on paper once for all."""
-    with styled(view):
-        if view.on_paper:
-            figure.supylabel(name, fontsize=mpl.rcParams["axes.labelsize"])
-        for axis in [] if view.on_paper else axes[::across]:
-            axis.set_ylabel(name)
+    if view.on_paper:
+        figure.supylabel(name, fontsize=mpl.rcParams["axes.labelsize"])
+    for axis in [] if view.on_paper else axes[::across]:
+        axis.set_ylabel(name)
 
 
 def legend(figure: Figure, lines: Mapping[str, Line], view: View, dashes: bool = True) -> None:
     """Write the rows' names below a figure, with their markers and, unless ``dashes`` is off, their dashes."""
     names = [view.word(row) for row in lines]
-    with styled(view):
-        handles = [
-            Line2D([], [], color=line.color, marker=line.marker, linestyle=line.dash if dashes else "none")
-            for line in lines.values()
-        ]
-        # at 9 points a letter is about 0.07 inches wide, a handle with its gaps 0.8
-        scale = 0.72 if view.on_paper else 1.0
-        width, height = figure.get_size_inches()
-        columns = max(1, min(len(handles), int(width / scale / (0.8 + 0.07 * max(map(len, names))))))
-        # a long legend makes the figure higher, not its panels lower
-        reserved = LEGEND_HEIGHT if view.total is not None else 0
-        figure.set_size_inches(width, height + max(0, 0.19 * scale * -(-len(handles) // columns) - reserved))
-        figure.legend(handles, names, loc="outside lower center", ncols=columns)
+    handles = [
+        Line2D([], [], color=line.color, marker=line.marker, linestyle=line.dash if dashes else "none")
+        for line in lines.values()
+    ]
+    # at 9 points a letter is about 0.07 inches wide, a handle with its gaps 0.8
+    scale = 0.72 if view.on_paper else 1.0
+    width, height = figure.get_size_inches()
+    columns = max(1, min(len(handles), int(width / scale / (0.8 + 0.07 * max(map(len, names))))))
+    # a long legend makes the figure higher, not its panels lower
+    reserved = LEGEND_HEIGHT if view.total is not None else 0
+    figure.set_size_inches(width, height + max(0, 0.19 * scale * -(-len(handles) // columns) - reserved))
+    figure.legend(handles, names, loc="outside lower center", ncols=columns)
 
 
 # files
@@ -181,11 +177,12 @@ def save(figure: Figure, path: Path, view: View | None = None) -> Path:
     content = BytesIO()
     # without the date and the version, so that equal figures are equal files
     metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {"Software": None}}[ending]
-    with styled(view), _without_glyph_warnings():
+    with styled(view), _missing_glyphs() as missing:
         figure.savefig(content, format=ending, dpi=200, bbox_inches=None if exact else "tight", metadata=metadata)
-        missing = _missing_characters(figure, ending == "svg" and mpl.rcParams["svg.fonttype"] == "none")
+        # a reader of the file has fonts of its own for what stays text
+        stays_text = ending == "svg" and mpl.rcParams["svg.fonttype"] == "none"
     put(path, content.getbuffer())
-    if missing:
+    if missing and not stays_text:
         line = f"note: no font for {' '.join(sorted(missing))}: the figure shows placeholders there"
         say(new_console(stderr=True), line)
     return path
@@ -205,7 +202,7 @@ def _chosen(label: str) -> str:
     if not is_math_text(label):
         return re.sub(r"(?<!\\)\$", r"\\$", label)
     try:
-        with _without_glyph_warnings():
+        with _missing_glyphs():
             MathTextParser("path").parse(label)
     except ValueError as error:
         reason = str(error).strip().splitlines()[-1]
@@ -225,30 +222,26 @@ def shortened(name: str, longest: int) -> str:
 
 
 @contextmanager
-def _without_glyph_warnings() -> Iterator[None]:
-    """Silence matplotlib's warnings of missing glyphs: one line names them instead."""
+def _missing_glyphs() -> Iterator[set[str]]:
+    """Collect the characters that no font has, in place of matplotlib's warnings of them."""
+    missing: set[str] = set()
 
-    def other(record: logging.LogRecord) -> bool:
-        return "does not have a glyph" not in record.getMessage()
+    def other(message: str) -> bool:
+        found = re.search(r"Glyph (\d+) |does not have a glyph for .* \[U\+(\w+)\]", message)
+        missing.update(chr(int(found[1] or int(found[2], 16))) if found else "")
+        return not found and "does not support" not in message
+
+    def of_a_formula(record: logging.LogRecord) -> bool:
+        return other(record.getMessage())
 
     formulas = logging.getLogger("matplotlib.mathtext")
-    formulas.addFilter(other)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", r"Glyph \d|Matplotlib currently does not support")
-            yield
-    finally:
-        formulas.removeFilter(other)
-
-
-def _missing_characters(figure: Figure, as_text: bool) -> set[str]:
-    """Return the characters of a figure that no font has; of ``as_text`` files, those of formulas alone."""
-    fonts = [set(get_font(findfont(FontProperties(family=[name]))).get_charmap()) for name in font_families()]
-    missing: set[str] = set()
-    for text in {found.get_text() for found in figure.findobj(Text)}:
-        # formulas, and text on their line, use the first font alone
-        formula = is_math_text(text)
-        if formula or not as_text:
-            known = fonts[0] if formula else set().union(*fonts)
-            missing |= {char for char in text if ord(char) not in known and unicodedata.category(char)[0] != "C"}
-    return missing
+    formulas.addFilter(of_a_formula)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.filterwarnings("always", r"Glyph \d")
+        try:
+            yield missing
+        finally:
+            formulas.removeFilter(of_a_formula)
+    for one in caught:
+        if other(str(one.message)):
+            warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
