@@ -29,8 +29,6 @@ STUDENTS = RECORDED[HEADLINE].labels[""]  # what the curve of the reported metri
 
 AVERAGED = (Status.FINISHED, Status.UNFINISHED, Status.BUSY, Status.STOPPED)
 
-Numbers = NDArray[np.float64]
-
 
 @dataclass(frozen=True)
 class Group:
@@ -108,11 +106,6 @@ class Content:
         found = dict.fromkeys(group.panel for group in self.groups)
         return sorted(found, key=lambda panel: (order.get(panel, len(order)), tables.natural(panel)))
 
-    @property
-    def rows(self) -> list[str]:
-        """The tables' rows, in order."""
-        return list(dict.fromkeys(group.row for group in self.groups))
-
 
 def group_curves(
     curves: Sequence[pd.DataFrame], students: Sequence[str], roles: Mapping[str, Role], own: Mapping[str, str]
@@ -179,7 +172,7 @@ def as_page_data(
             kept = [curves[run.name] for run in group.runs if run.name in curves and run.status in AVERAGED]
             averaged.append(group_curves(kept, students, roles, own))
             for run in group.runs:
-                label = f"{group.row}, {group.panel}, seed {run.seed}"
+                label = f"{group.row}, {group.panel}, seed {run.config.seed}"
                 runs[run.name] = {"label": label, "command": command(run)} | _details(run, curves.get(run.name), points)
     points = min(120, max(24, numbers // (2 * max(1, sum(len(means.columns) for means, _ in averaged)))))
     # what is not ours is the method's
@@ -188,7 +181,7 @@ def as_page_data(
     for name in dict.fromkeys(str(name) for means, _ in averaged for name in means):
         sections[ours.get(name.partition(": ")[0], "Method")].append(name)
     groups = []
-    panels, rows = content.panels, content.rows
+    panels, rows = content.panels, list(dict.fromkeys(group.row for group in content.groups))
     for group, (means, deviations) in zip(content.groups, averaged, strict=True):
         finished = [run for run in group.runs if run.status is Status.FINISHED]
         end = pd.DataFrame(map(_end, finished), dtype=float).mean().dropna()
@@ -197,15 +190,12 @@ def as_page_data(
                 "panel": panels.index(group.panel),
                 "row": rows.index(group.row),
                 "n": len(group.runs),
-                "curves": {
-                    name: _line(means.index.to_numpy(), means[name].to_numpy(), deviations[name].to_numpy(), points)
-                    for name in means
-                },
+                "curves": {name: _line(means[name], deviations[name], points) for name in means},
                 "cost": end.drop(HEADLINE, errors="ignore").to_dict(),
                 "student": end.get(HEADLINE),
             }
         )
-    found = {
+    data = {
         "panels": panels,
         "rows": rows,
         "sections": {section: names for section, names in sections.items() if names},
@@ -215,7 +205,7 @@ def as_page_data(
         "groups": groups,
         "runs": runs,
     }
-    return dict(_rounded(found))
+    return dict(_rounded(data))
 
 
 def _end(run: StoredRun) -> dict[str, float | None]:
@@ -223,12 +213,12 @@ def _end(run: StoredRun) -> dict[str, float | None]:
     return {HEADLINE: run.last_metrics.get(HEADLINE), **costs}
 
 
-def _line(epochs: Numbers, means: Numbers, deviations: Numbers, points: int) -> list[list[float]]:
+def _line(means: "pd.Series[float]", deviations: "pd.Series[float]", points: int) -> list[list[float]]:
     """Return a curve's epochs, counted from one where people read them, means and, if there are any, deviations."""
-    there = np.flatnonzero(np.isfinite(means))
+    epochs, values = means.index.to_numpy(), np.array([means, deviations])
+    there = np.flatnonzero(np.isfinite(values[0]))
     chosen = there[_spread(len(there), points)]
-    values = [line[chosen].tolist() for line in (means, deviations) if np.isfinite(line[chosen]).any()]
-    return [(epochs[chosen] + 1).tolist(), *values]
+    return [(epochs[chosen] + 1).tolist(), *(line.tolist() for line in values[:, chosen] if np.isfinite(line).any())]
 
 
 def _spread(length: int, points: int) -> NDArray[np.int64]:

@@ -10,13 +10,12 @@ from matplotlib.ticker import MaxNLocator
 
 from benchmark.metrics import COSTS, DECLARED, HEADLINE, Metric, checked, figure_labels, of_frame
 from benchmark.reports.palette import Line
-from benchmark.reports.style import FIGURE, View, label_y, legend, lines_by_row, new_figure, panels, styled
+from benchmark.reports.style import FIGURE, View, legend, lines_by_row, new_figure, panels, styled
 from benchmark.store import Status
-from benchmark.tables import Table, build, critical_difference as nemenyi, layout, summaries
+from benchmark.tables import Table, TableFilter, build, critical_difference as nemenyi, layout, summaries
 from methods.errors import InputError, unknown
 
 MAX_PANELS = 12
-MARKER_POINTS = 7.0
 HOMOGENEITY = figure_labels("homogeneity")
 
 
@@ -35,8 +34,9 @@ def placed(frame: pd.DataFrame, view: View | None) -> Placed:
     if finished.empty:
         raise InputError("no finished run to plot")
     view = view or View()
+    choice = TableFilter(rows=view.choice.rows, columns=view.choice.columns, hide=view.choice.hide)
     # runs that did not finish count for the names: a row has the same name in table and figure
-    table = build(frame, [HEADLINE], choice=replace(view.choice, suite=None), showing=view.showing)
+    table = build(frame, [HEADLINE], choice=choice, showing=view.showing)
     places = layout.arranged(summaries(frame)).runs.set_index("run")[["row", "column"]]
     runs = finished.join(places, on="run", how="inner")
     columns = list(dict.fromkeys(heading.column for heading in table.headings))
@@ -74,7 +74,7 @@ def _over_epochs(found: Placed, shown: Sequence[tuple[str, str, str]], y: str, m
     """Plot column, metric and title, one panel each."""
     view, paper = found.view, found.view.on_paper
     plotted: dict[str, Line] = {}
-    with panels(len(shown), view, most) as (figure, axes, across):
+    with panels(len(shown), view, most, y) as (figure, axes):
         for axis, (column, metric, title) in zip(axes, shown, strict=True):
             here = found.runs[found.runs["column"] == column]
             here = here.dropna(subset=metric) if metric in here else here.iloc[:0]
@@ -101,8 +101,6 @@ def _over_epochs(found: Placed, shown: Sequence[tuple[str, str, str]], y: str, m
             axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         if not plotted:
             raise InputError("no finished run has these numbers")
-        if y:
-            label_y(figure, axes, y, across, view)
         legend(figure, {row: line for row, line in found.lines.items() if row in plotted}, view)
     return figure
 
@@ -122,7 +120,7 @@ def cost(
     if runs.empty:
         raise InputError(f"no finished run has both {score} and {against}: runs of older versions stored no cost")
     columns = [column for column in found.columns if column in set(runs["column"])]
-    with panels(len(columns), view) as (figure, axes, across):
+    with panels(len(columns), view, y=metric.short) as (figure, axes):
         for axis, column in zip(axes, columns, strict=True):
             means = runs[runs["column"] == column].groupby("row", sort=False).agg({"x": "mean", "y": ["mean", "std"]})
             for row, x, y, spread in means.itertuples(name=None):
@@ -130,12 +128,11 @@ def cost(
                 # points that overlap are translucent: none is moved
                 axis.errorbar(
                     x, y, yerr=None if pd.isna(spread) else spread, fmt=line.marker, color=line.color,
-                    capsize=3, markersize=MARKER_POINTS * (0.6 if view.on_paper else 1.0), markeredgecolor="white",
+                    capsize=3, markersize=4.2 if view.on_paper else 7.0, markeredgecolor="white",
                     markeredgewidth=0.5, elinewidth=1.0, alpha=0.8,
                 )  # fmt: skip
             axis.set(title=view.word(column), xlabel=price.short)
             axis.margins(x=0.12, y=0.15)
-        label_y(figure, axes, metric.short, across, view)
         own = {row: line for row, line in found.lines.items() if row in set(runs["row"])}
         legend(figure, own, view, dashes=False)
     return figure

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, get_args
 
@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from benchmark import metrics, tables
 from benchmark.configuration import RunConfig
-from benchmark.escaping import lines, markdown, markdown_code
+from benchmark.escaping import lines, markdown, markdown_code, visible
 from benchmark.formatting import duration
 from benchmark.reports.content import Content, as_page_data
 from benchmark.reports.run_text import recipe_settings
@@ -48,6 +48,7 @@ def templates(*packages: str) -> Environment:
     return found
 
 
+@cache
 def markdown_templates(package: str) -> Environment:
     """Return a package's templates of Markdown: text from data goes through the filters ``markdown`` or ``code``."""
     found = Environment(
@@ -123,7 +124,7 @@ def facts(runs: Collection[StoredRun]) -> dict[str, str]:
         "methods": _listed(sorted({run.config.method for run in runs}, key=tables.method_order)),
         "datasets": _listed(run.config.dataset for run in runs),
         "backbones": _listed(run.config.backbone for run in runs),
-        "seeds": _numbers(run.seed for run in runs),
+        "seeds": _numbers(run.config.seed for run in runs),
         "epochs": _numbers(run.config.train.epochs for run in runs),
         "recipe": _listed(recipe(run.config) for run in runs),
         "scored on": _listed(run.config.split for run in runs),
@@ -149,35 +150,28 @@ def limitations(columns: Mapping[str, Mapping[str, Sequence[StoredRun]]]) -> Ite
         yield f"{'everywhere' if len(own) == len(columns) > 1 else _listed(own, 6)}: {line}"
 
 
-def _of_column(rows: Mapping[str, Sequence[StoredRun]]) -> Iterator[str]:
+def _of_column(rows: Mapping[str, Sequence[StoredRun]]) -> list[str]:
     runs = [run for own in rows.values() for run in own]
-    configs = [run.config for run in runs]
+    configs, machines = [run.config for run in runs], [run.made_with for run in runs]
+    differing = {}
     for key in ("hardware", "precision", "torch", "okdbench", "commit"):
-        values = Counter(run.made_with[key] for run in runs if run.made_with.get(key)).most_common()
-        if len(values) > 1:
-            yield f"different {tables.MIXED[key]}: {_listed((f'{value} ({count})' for value, count in values), 6)}"
-    if any(run.made_with.get("commit", "").endswith("+") for run in runs):
-        yield "some runs used code with uncommitted changes"
-    seeds = {row: frozenset(run.seed for run in own if run.status is Status.FINISHED) for row, own in rows.items()}
-    if few := [f"{row} ({len(own)})" for row, own in seeds.items() if len(own) < tables.MIN_PAIRS]:
-        yield f"fewer than {tables.MIN_PAIRS} finished seeds, too few for a confidence interval: {_listed(few, 6)}"
-    if len({own for own in seeds.values() if own}) > 1:
-        yield "the methods' finished seeds differ: only common seeds are paired"
+        counts = Counter(own[key] for own in machines if own.get(key)).most_common()
+        differing[tables.MIXED[key]] = [f"{value} ({count})" for value, count in counts]
+    finished = {row: [run.config.seed for run in own if run.status is Status.FINISHED] for row, own in rows.items()}
     lengths = {(one.train.epochs, own["train"].epochs) for one in configs if (own := recipe_settings(one.dataset))}
-    if short := [(epochs, usual) for epochs, usual in lengths if epochs < usual]:
-        epochs, usual = (_numbers(numbers, 6) for numbers in zip(*short, strict=True))
-        yield f"runs are shorter than the recipe: {epochs} epochs instead of {usual}"
-    for key, what in (("train_per_class", "training"), ("test_per_class", "test")):
-        if parts := {value for one in configs if (value := getattr(one.data, key)) is not None}:
-            yield f"only a subset of the {what} images: {_numbers(parts, 6)} per class"
-    if {one.split for one in configs} == {"validation"}:
-        yield "scored on held-out training images, not on the test set"
     settings = Counter(own[0].config.method for own in rows.values() if any(run.config.split == "test" for run in own))
-    if several := [f"{method} ({count})" for method, count in settings.items() if count > 1]:
-        yield (
-            f"several settings of a method are scored on the test set: {_listed(several, 6)}; choosing the best of "
-            "them selects on the test set (data.holdout=0.1 scores on held-out training images)"
-        )
+    text = markdown_templates("benchmark.reports").get_template("limitations.j2").render(
+        configs=configs,
+        differing=differing,
+        uncommitted=any(own.get("commit", "").endswith("+") for own in machines),
+        seeds={row: frozenset(own) for row, own in finished.items()},
+        least=tables.MIN_PAIRS,
+        shorter=[(epochs, usual) for epochs, usual in lengths if epochs < usual],
+        several=[f"{method} ({count})" for method, count in settings.items() if count > 1],
+        listed=_listed,
+        numbers=_numbers,
+    )  # fmt: skip
+    return [line for line in text.splitlines() if line]
 
 
 def _numbers(found: Iterable[int], most: int = 20) -> str:
@@ -186,7 +180,7 @@ def _numbers(found: Iterable[int], most: int = 20) -> str:
 
 def _listed(words: Iterable[str], most: int = 20) -> str:
     """Join the distinct words with commas; beyond ``most`` of them, count the rest."""
-    every = [word for word in dict.fromkeys(words) if word]
+    every = [visible(word) for word in dict.fromkeys(words) if word]
     return ", ".join(every[:most]) + (f" and {len(every) - most} more" if len(every) > most else "")
 
 

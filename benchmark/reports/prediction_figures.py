@@ -180,7 +180,7 @@ def draw(
     if norm is None:
         values = np.concatenate([panel.matrix[np.isfinite(panel.matrix)] for panel in found])
         norm = Normalize(min(90.0, 10 * np.floor(values.min() / 10)) if len(values) else 0.0, 100)
-    with panels(len(found), view) as (figure, axes, _):
+    with panels(len(found), view) as (figure, axes):
         # closes the gaps that square panels would leave
         figure.set_layout_engine("compressed")
         for axis, (title, matrix, names) in zip(axes, found, strict=True):

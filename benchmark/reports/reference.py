@@ -1,12 +1,13 @@
 """Descriptions of methods, hyperparameters, metrics and settings as text, for ``bench list`` and the pages."""
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Lt
+from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from benchmark.configuration import SECTIONS
@@ -74,17 +75,17 @@ def differences(name: str) -> list[Difference]:
 def hyperparameters(plugins: Sequence[str] = ()) -> Iterator[str]:
     """Yield every hyperparameter of every method."""
     usable = [name for name, item in registry.catalogue(plugins).items() if not item.broken]
-    models = {name: registry.load(name, plugins).Hyperparameters for name in usable}
-    yield from _table(
-        described(f"{name}.{key}", info) for name, model in models.items() for key, info in model.model_fields.items()
-    )
+    yield from _fields({name: registry.load(name, plugins).Hyperparameters for name in usable})
 
 
 def settings() -> Iterator[str]:
     """Yield every setting of training and data."""
-    yield from _table(
-        described(f"{name}.{key}", info) for name, model in SECTIONS.items() for key, info in model.model_fields.items()
-    )
+    yield from _fields(SECTIONS)
+
+
+def _fields(models: Mapping[str, type[BaseModel]]) -> Iterator[str]:
+    fields = [(f"{name}.{key}", info) for name, model in models.items() for key, info in model.model_fields.items()]
+    yield from _table(described(key, info) for key, info in fields)
 
 
 def metrics(plugins: Sequence[str] = ()) -> Iterator[str]:
@@ -117,10 +118,8 @@ def _kind(annotation: Any) -> str:
     return " or ".join(dict.fromkeys(map(_kind, parts))) or str(annotation)
 
 
-def _table(rows: Iterable[tuple[str, str, str, str]]) -> Iterator[str]:
-    """Yield the rows with aligned columns; a column that is empty in all rows is left out."""
-    every = list(rows)
-    widths = [max((len(row[place]) for row in every), default=0) for place in range(3)]
-    for *cells, last in every:
-        aligned = [cell.ljust(width) for cell, width in zip(cells, widths, strict=True) if width]
-        yield "  " + "  ".join([*aligned, last]).rstrip()
+def _table(rows: Iterable[tuple[str, str, str, str]]) -> list[str]:
+    """Return the rows with aligned columns; a column that is empty in all rows is left out."""
+    *columns, last = zip(*rows, strict=True)
+    aligned = [[cell.ljust(max(map(len, column))) for cell in column] for column in columns if any(column)]
+    return ["  " + "  ".join(row) for row in zip(*aligned, last, strict=True)]

@@ -112,10 +112,10 @@ def lines_by_row(frame: pd.DataFrame, order: Sequence[str]) -> dict[str, Line]:
 
 
 @contextmanager
-def panels(count: int, view: View, most: int = 3) -> Iterator[tuple[Figure, list[Axes], int]]:
-    """Yield a figure with ``count`` panels, to plot in its style, and how many are side by side.
+def panels(count: int, view: View, most: int = 3, y: str = "") -> Iterator[tuple[Figure, list[Axes]]]:
+    """Yield a figure with ``count`` panels, to plot in its style: at most ``most`` side by side, as far as they fit.
 
-    These are at most ``most``, as far as they fit.
+    The vertical axis is labelled beside the first panel of each row, on paper once for all.
     """
     fit = most if view.total is None else max(1, min(most, int(view.total / NARROWEST_PANEL)))
     across = min(count, fit)
@@ -128,15 +128,11 @@ def panels(count: int, view: View, most: int = 3) -> Iterator[tuple[Figure, list
         axes = list(figure.subplots(down, across, squeeze=False).flat)
         for axis in axes[count:]:
             axis.remove()
-        yield figure, axes[:count], across
-
-
-def label_y(figure: Figure, axes: Sequence[Axes], name: str, across: int, view: View) -> None:
-    """Label the vertical axis: beside the first panel of each row, on paper once for all."""
-    if view.on_paper:
-        figure.supylabel(name, fontsize=mpl.rcParams["axes.labelsize"])
-    for axis in [] if view.on_paper else axes[::across]:
-        axis.set_ylabel(name)
+        if view.on_paper and y:
+            figure.supylabel(y, fontsize=mpl.rcParams["axes.labelsize"])
+        for axis in [] if view.on_paper else axes[:count:across]:
+            axis.set_ylabel(y)
+        yield figure, axes[:count]
 
 
 def legend(figure: Figure, lines: Mapping[str, Line], view: View, dashes: bool = True) -> None:

@@ -140,8 +140,7 @@ def _board(
     declared: tables.Declaration | None,
 ) -> Board:
     rows = [one.group.row for one in sets]
-    headings = {key.metric.name: key for key in table.headings if key.column == column}
-    reported = [headings[HEADLINE]] if HEADLINE in headings else []
+    reported = [key for key in table.headings if key.column == column and key.metric.name == HEADLINE]
     measured = {key: one for key, one in table.replicates.items() if key[0] in rows and key[1] in reported}
     headline = replace(table, rows=rows, headings=reported, replicates=measured)
     reference = selection.matching(baseline, runs, rows)
@@ -150,43 +149,41 @@ def _board(
     shown = tables.typed(headline)
     kept = [one for one in shown.columns if one.kind in ("value", "gain", "verdict")]
     titles = [METRICS[HEADLINE].title if one.kind == "value" else str(one.kind) for one in kept]
-    costs = {
-        key: {row: one for row in rows if (one := table.replicates.get((row, headings[metric.name]))) and one.values}
-        for key, metric in COSTS.items()
-        if metric.name in headings
+    found = {
+        (row, key.metric): one for (row, key), one in table.replicates.items() if key.column == column and one.values
     }
-    costs = {key: by_row for key, by_row in costs.items() if by_row}
+    costs = {key: metric for key, metric in COSTS.items() if any(own == metric for _, own in found)}
     cells: dict[str, dict[str, BoardCell]] = {}
     content = []
     for place, own in enumerate(sets):
         name, row, seeds, page = own.group.method, own.group.row, len(own.group.runs), f"runs/{own.slug}.html"
         by_kind = {one.kind: one.cells[place] for one in kept}
-        took = {key: by_row[row] for key, by_row in costs.items() if row in by_row}
+        took = {key: found[row, metric] for key, metric in costs.items() if (row, metric) in found}
         means = {key: one.mean for key, one in took.items()}
         cells[row] = {title: BoardCell(one.text, one.mark) for title, one in zip(titles, by_kind.values(), strict=True)}
         for key, one in took.items():
-            cells[row][COSTS[key].title] = BoardCell(f"{one.mean:,.{one.decimals}f}", value=one.mean)
+            cells[row][costs[key].title] = BoardCell(f"{one.mean:,.{one.decimals}f}", value=one.mean)
         cells[row]["seeds"] = BoardCell(f"{seeds} seed{'s' if seeds > 1 else ''}", href=page)
         cells[row]["checked"] = BoardCell(str(own.checked), f"mark {own.checked.mark.replace(' ', '-')}")
-        value = by_kind.get("value", tables.Cell())
-        gain = by_kind["gain"].gain if "gain" in by_kind else None
+        value, verdict = by_kind.get("value", tables.Cell()), by_kind.get("verdict", tables.Cell())
+        gain = by_kind.get("gain", tables.Cell()).gain
         of_suite = {"suite": declared.name} if declared and name in declared.methods else {}
         content.append(BoardRow(
             method=name, row=row, accuracy=value.value, std=value.std, seeds=value.n,
             gain=gain and gain.mean, gain_low=gain and gain.low, gain_high=gain and gain.high,
-            confidence=gain and gain.confidence, verdict=by_kind.get("verdict", tables.Cell()).text,
+            confidence=gain and gain.confidence, verdict=verdict.text,
             training_macs=means.get("training_macs"), run_seconds=means.get("run_seconds"), memory=means.get("memory"),
             checked=str(own.checked.mark), repeated=own.checked.repeated, runs=seeds,
             provenance=own.provenance.model_copy(update=of_suite), page=page,
         ))  # fmt: skip
-    notes = [*shown.notes, *(f"{COSTS[key].title}: {COSTS[key].description}, mean over seeds" for key in costs)]
+    notes = [*shown.notes, *(f"{metric.title}: {metric.description}, mean over seeds" for metric in costs.values())]
     if len(reference) != 1 and len(rows) > 1:
         notes.append(f"no gains: {len(reference) or 'no'} rows are {baseline}")
     dataset, network, budget = map(str, runs[["dataset", "backbone", "budget"]].iloc[0])
     file = BoardFile(
         dataset=dataset, network=network, budget=budget or EQUAL_EPOCHS, baseline=headline.baseline or "", rows=content
     )
-    titles += [*(COSTS[key].title for key in costs), "seeds", "checked"]
+    titles += [*(metric.title for metric in costs.values()), "seeds", "checked"]
     return Board(anchor, column, titles, cells, notes, file)
 
 

@@ -34,26 +34,24 @@ def paragraphs(text: str, names: Collection[str] = ()) -> list[Markup]:
         if before.strip():
             found.append(Markup("<p>{}</p>").format(inline(before, names)))
         if items:
-            entries = Markup("").join(Markup("<li>{}</li>").format(inline(item, names)) for item in items)
-            found.append(Markup("<ul>{}</ul>").format(entries))
+            entries = (Markup("<li>{}</li>").format(inline(item, names)) for item in items)
+            found.append(Markup("<ul>{}</ul>").format(Markup("").join(entries)))
     return found
 
 
 def inline(text: str, names: Collection[str] = ()) -> Markup:
     """Return a paragraph as HTML; ``...`` is code where ``names`` has it or it looks like code, else a formula."""
-    parts: list[Markup] = []
-    end = 0
-    text = re.sub(r"\s+", " ", text)
-    for found in _SPAN.finditer(text):
-        parts.append(escape(text[end : found.start()]))
-        end = found.end()
-        span = found["span"]
+    drawn = Markup("")
+    # between the texts are a span and a role, of which one is there
+    first, *others = _SPAN.split(re.sub(r"\s+", " ", text))
+    for span, role, after in zip(others[::3], others[1::3], others[2::3], strict=True):
         symbol = span and (span in GREEK or _SYMBOL.fullmatch(span) or not _CODE.search(span))
         if symbol and span not in names:
-            parts.append(formula(span, names))
+            drawn += formula(span, names)
         else:
-            parts.append(Markup("<code>{}</code>").format(span or found["role"].rpartition(".")[2]))
-    return Markup("").join([*parts, escape(text[end:])])
+            drawn += Markup("<code>{}</code>").format(span or role.rpartition(".")[2])
+        drawn += escape(after)
+    return escape(first) + drawn
 
 
 def formula(text: str, names: Collection[str] = ()) -> Markup:
@@ -70,16 +68,16 @@ def formula(text: str, names: Collection[str] = ()) -> Markup:
 
 
 def _drawn(text: str, names: Collection[str]) -> Markup:
-    parts = []
+    drawn = Markup("")
     for found in _TOKEN.finditer(text):
         whole, name, below = found[0], found["name"], found["below"]
         if found["script"]:
             script = Markup("<sub>{}</sub>") if found["script"] == "_" else Markup("<sup>{}</sup>")
-            parts.append(script.format(_drawn(found["group"] or found["word"] or "", names)))
+            drawn += script.format(_drawn(found["group"] or found["word"] or "", names))
         elif name is None or whole in names or (below and len(name) > 2):
-            parts.append(escape(SIGNS.get(whole, whole)))
+            drawn += escape(SIGNS.get(whole, whole))
         else:
             shown = SUMS.get(name) or GREEK.get(name) or name
-            symbol = Markup("<i>{}</i>").format(shown) if len(shown) == 1 and name not in SUMS else escape(shown)
-            parts.append(symbol + (Markup("<sub>{}</sub>").format(below) if below else ""))
-    return Markup("").join(parts)
+            drawn += Markup("<i>{}</i>").format(shown) if len(shown) == 1 and name not in SUMS else escape(shown)
+            drawn += Markup("<sub>{}</sub>").format(below) if below else ""
+    return drawn

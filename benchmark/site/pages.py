@@ -75,8 +75,7 @@ def build(
     earlier: list[str] = []
     if manifest.is_file():
         try:
-            names = json.loads(manifest.read_text(encoding="utf-8"))["files"]
-            earlier = [name for name in names if isinstance(name, str)]
+            earlier = [str(name) for name in json.loads(manifest.read_bytes())["files"]]
         except (ValueError, TypeError, KeyError, OSError):
             raise InputError(f"{manifest} is damaged: move {out} away, or choose another folder") from None
     elif out.exists() and (not out.is_dir() or any(out.iterdir())):
