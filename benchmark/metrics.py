@@ -112,12 +112,11 @@ def out_of_range(row: Mapping[str, float], declared: Sequence[MethodMetric] = ()
         one = RECORDED.get(name.partition("/")[0]) or own.get(name)
         if one is None:
             continue
-        if one.unit == "%" and not -ROUNDING <= value <= 100 + ROUNDING:
-            yield f"{name} is no percentage ({value:g})"
-        elif one.low is not None and value < one.low - ROUNDING:
-            yield f"{name} is below {one.low:g} ({value:g})"
-        elif one.high is not None and value > one.high + ROUNDING:
-            yield f"{name} is above {one.high:g} ({value:g})"
+        low, high = (0.0, 100.0) if one.unit == "%" else (one.low, one.high)
+        if low is not None and value < low - ROUNDING:
+            yield f"{name} is below {low:g} ({value:g})"
+        elif high is not None and value > high + ROUNDING:
+            yield f"{name} is above {high:g} ({value:g})"
 
 
 @dataclass(frozen=True)
