@@ -92,7 +92,7 @@ def test_ranks_are_those_of_the_table(frame: pd.DataFrame) -> None:
 
 def test_ten_rows_still_look_different() -> None:
     rows = [f"dml, temperature={n}" for n in range(10)]
-    lines = style.lines_by_row(pd.DataFrame({"row": rows, "method": "dml"}))
+    lines = style.lines_by_row(pd.DataFrame({"row": rows}), rows)
     assert len(set(lines.values())) == 10
 
 
