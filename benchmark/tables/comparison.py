@@ -129,18 +129,24 @@ class Aggregate:
 # declared comparisons
 
 
+Name = Annotated[str, Field(min_length=1, max_length=250)]
+Bound = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
 @dataclass(frozen=True)
 class Declaration:
-    """A comparison that was stated before its runs were looked at."""
+    """A comparison that was stated before its runs were looked at; the ranges are those of stored ones."""
 
-    name: str  # of the suite, or of the command
-    baseline: str  # the method that the others are compared with
-    methods: Sequence[str]  # the roster, baseline included
-    seeds: int  # how many each method has: 0, 1, ..
-    comparisons: int  # K, the number of comparisons that the level is for; more than are made leaves room for methods
+    name: Name  # of the suite, or of the command
+    baseline: Name  # the method that the others are compared with
+    methods: Sequence[Name]  # the roster, baseline included
+    seeds: Annotated[int, Field(ge=MIN_PAIRS, le=MAX_SEEDS)]  # how many each method has: 0, 1, ..
+    # K, the number of comparisons that the level is for; more than are made leaves room for methods
+    comparisons: Annotated[int, Field(ge=1, le=MAX_SEEDS)]
     # half-width of what counts as equivalent, by metric; what has none is not judged
-    bounds: Mapping[str, float] = field(default_factory=lambda: {HEADLINE: 0.5})
-    looks: Sequence[int] = ()  # seeds at each look, growing, the last being all of them; one look for none
+    bounds: Annotated[Mapping[Name, Bound], Field(min_length=1)] = field(default_factory=lambda: {HEADLINE: 0.5})
+    # seeds at each look, growing, the last being all of them; one look for none
+    looks: Annotated[Sequence[int], Field(max_length=MAX_LOOKS)] = ()
 
     @property
     def alpha(self) -> float:
@@ -265,24 +271,18 @@ class _StoredPlan(BaseModel):
 
     declaration: Declaration
     levels: Annotated[list[float], Field(max_length=MAX_LOOKS)]
-    runs: Annotated[list[str], Field(min_length=1)]
+    runs: Annotated[list[Name], Field(min_length=1)]
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         one = self.declaration
         looks = [*one.looks] or [one.seeds]
-        names = (one.name, *one.methods, *one.bounds, *self.runs)
-        consistent = {
-            "a name is empty, too long or not printable": all(0 < len(x) <= 250 and x.isprintable() for x in names),
-            "the baseline is not among the methods": one.baseline in one.methods,
-            "seeds are out of range": MIN_PAIRS <= one.seeds <= MAX_SEEDS,
-            "comparisons are out of range": 1 <= one.comparisons <= MAX_SEEDS,
-            "a bound is out of range": one.bounds and all(0 < bound < math.inf for bound in one.bounds.values()),
-            "its looks do not grow to all seeds": looks == sorted({*looks}) and looks[-1] == one.seeds and looks[0] > 0,
-            "it has too many looks": len(looks) <= MAX_LOOKS,
-        }
-        if fault := next((words for words, holds in consistent.items() if not holds), None):
-            raise ValueError(fault)
+        if not all(map(str.isprintable, (one.name, *one.methods, *one.bounds, *self.runs))):
+            raise ValueError("a name is not printable")
+        if one.baseline not in one.methods:
+            raise ValueError("the baseline is not among the methods")
+        if looks != sorted({*looks}) or looks[0] < 1 or looks[-1] != one.seeds:
+            raise ValueError("its looks do not grow to all seeds")
         return self
 
 

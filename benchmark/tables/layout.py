@@ -67,10 +67,8 @@ def arranged(frame: pd.DataFrame, by_seed: bool = False) -> Arrangement:
     """Return the runs with ``row`` and ``column``: method, and dataset and network, each with what runs differ in.
 
     What a method's runs differ in is named beside the method, alike in the whole table; what all differ in beside
-    the dataset. Scores on the validation split always say so. The columns of a suite's runs are its tasks.
-
-    Args:
-        by_seed: Whether each seed has a row of its own.
+    the dataset. Scores on the validation split always say so. The columns of a suite's runs are its tasks; each seed
+    has a row of its own if ``by_seed``.
     """
     runs = _expanded(frame)
     runs["dataset"] = runs["dataset"].map(short_name)
@@ -109,8 +107,9 @@ def arranged(frame: pd.DataFrame, by_seed: bool = False) -> Arrangement:
 def _tell_apart(runs: pd.DataFrame, keys: list[str], settings: list[str]) -> None:
     """Add to the columns' labels the settings in which runs that agree in the keys differ."""
     labels = runs["column"].copy()
+    varying = [name for name in settings if runs[name].nunique(dropna=False) > 1]
     for _, group in runs.groupby(keys, sort=False):
-        for name in [name for name in settings if group[name].nunique(dropna=False) > 1]:
+        for name in [name for name in varying if group[name].nunique(dropna=False) > 1]:
             short = name.rpartition(".")[2]
             # code is not known of runs from before it was noted
             nothing = "all" if short.endswith("_per_class") else "unknown" if short == "source" else "default"
@@ -132,7 +131,8 @@ def _tell_replicates_apart(runs: pd.DataFrame) -> None:
     What did not finish is shown in the environment with the most runs.
     """
     labels = runs["column"].copy()
-    for _, places in runs.groupby("column", sort=False) if "environment" in runs else ():
+    several = "environment" in runs and runs["environment"].nunique() > 1
+    for _, places in runs.groupby("column", sort=False) if several else ():
         if (most := main_environment(places)) is not None:
             labels[places.index] += ", " + places["environment"].where(places["status"] == "finished", most)
     runs["column"] = labels
@@ -298,8 +298,5 @@ def summaries(frame: pd.DataFrame) -> pd.DataFrame:
         # pandas would copy what is there for every group of runs
         last.attrs = {}
         return last
-    last = frame.drop_duplicates("run", keep="last").copy()
-    if "student" not in frame.columns:
-        return last.assign(best_epoch=float("nan"))
-    best = frame.groupby("run", sort=False)["student"].max()
-    return last.assign(best_epoch=last["run"].map(best))
+    best = frame.groupby("run", sort=False)["student"].max() if "student" in frame else pd.Series(dtype=float)
+    return frame.drop_duplicates("run", keep="last").assign(best_epoch=lambda last: last["run"].map(best))

@@ -4,11 +4,9 @@ import itertools
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
 from typing import Any
 
 import pandas as pd
-from jinja2 import Template
 
 from benchmark import escaping
 from benchmark.escaping import LATEX, MARKDOWN, latex as tex, visible
@@ -101,7 +99,9 @@ def latex(content: TypedTable, style: TableStyle | None = None, name: Escape = t
         tuple(levels[one.id][level] for level in used) if one.heading else (*whole, name(one.title)) for one in columns
     ]
     kinds = ["l" if one.kind in ("gain", "verdict", "text") else "r" for one in columns]
-    body = _latex_template().render(
+    # braces are LaTeX's
+    environment = templates().overlay("<%", "%>", "<<", ">>", finalize=None)
+    body = environment.get_template("table.tex").render(
         style=style,
         caption=LATEX.chosen(style.caption),
         kinds=kinds,
@@ -115,13 +115,6 @@ def latex(content: TypedTable, style: TableStyle | None = None, name: Escape = t
     comments = [" ".join(visible(note).replace("±", "+-").split()) for note in content.notes]
     needs = [r"% needs \usepackage{booktabs}", *escaping.latex_needs([body])]
     return "\n".join([*needs, *(f"% {note}" for note in comments), body])
-
-
-@cache
-def _latex_template() -> Template:
-    """Return the template of a tabular; braces are LaTeX's."""
-    overlay = templates().overlay("<%", "%>", "<<", ">>", finalize=None)
-    return overlay.get_template("table.tex")
 
 
 def _latex_spans(headings: Sequence[tuple[str, ...]]) -> list[list[tuple[str, range]]]:

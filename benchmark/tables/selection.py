@@ -162,8 +162,7 @@ class TableStyle(BaseModel):
     def word(self, label: str, form: Markup = PLAIN) -> str:
         """Return what a row or column is called: the label as a whole, else each of its parts that has a name.
 
-        Args:
-            form: Of the document that it is in: a part that has no name of its own is text there.
+        A part that has no name of its own is text in the form of document.
         """
         if label in self.labels:
             return form.chosen(self.labels[label])

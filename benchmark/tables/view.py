@@ -134,7 +134,7 @@ def gain_cell(table: Table, row: str, heading: Heading) -> Cell:
         return Cell("baseline", note="baseline")
     gain, style, own = table.gains.get((row, heading)), table.style, table.replicates.get((row, heading))
     if gain is None or own is None:
-        reference = table.replicates.get((table.baseline or "", heading))
+        reference = table.reference.get(heading)
         there = "no seed in common" if reference and reference.values else "no run here of the baseline"
         why = there if own and own.values else ""
         return Cell(why, note=why)

@@ -9,10 +9,8 @@ from typing import Any
 import pytest
 
 from benchmark import running, store
-from benchmark.metrics import METRICS
 from benchmark.store import Result, Status
-from benchmark.tables.layout import check_names
-from benchmark.tables.rendering import check_format, rendered
+from benchmark.tables.rendering import rendered
 from benchmark.tables.table import build
 from methods.errors import InputError
 from tests.command_line import Bench
@@ -149,17 +147,6 @@ class TestForm:
             f"digits/{backbone} {score}" for backbone in ("resnet8", "resnet14") for score in ("student", "best")
         ]
         assert list(table["dml, temperature=2"]) == headings
-
-    @pytest.mark.parametrize("names", [["studnet"], ["student", "accuracy"], []])
-    def test_unknown_columns_are_refused(self, names: list[str]) -> None:
-        with pytest.raises(
-            InputError, match="valid: best, best-epoch, cka, classes, disagreement, distance, each, ece, ensemble"
-        ):
-            check_names("value", names, METRICS)
-
-    def test_unknown_format_is_refused(self) -> None:
-        with pytest.raises(InputError, match=r"unknown format 'htm', did you mean 'html'.* \(valid: csv, html, json"):
-            check_format("htm")
 
 
 class TestLayout:
