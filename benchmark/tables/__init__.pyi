@@ -5,26 +5,28 @@ from . import (
     selection as selection,
 )
 from .comparison import (
-    ALPHA as ALPHA,
     MAX_PLAN as MAX_PLAN,
-    MAX_SEEDS as MAX_SEEDS,
-    MIN_PAIRS as MIN_PAIRS,
     PLANS as PLANS,
-    POWER as POWER,
     Declaration as Declaration,
-    Estimate as Estimate,
-    Gain as Gain,
     Plan as Plan,
     check_bound as check_bound,
     declaration as declaration,
-    differences as differences,
     keep_plan as keep_plan,
-    paired_gain as paired_gain,
     parsed_plan as parsed_plan,
     plan_notes as plan_notes,
     plan_of as plan_of,
     statement as statement,
     stored_plans as stored_plans,
+)
+from .gains import (
+    ALPHA as ALPHA,
+    MAX_SEEDS as MAX_SEEDS,
+    MIN_PAIRS as MIN_PAIRS,
+    POWER as POWER,
+    Estimate as Estimate,
+    Gain as Gain,
+    differences as differences,
+    paired_gain as paired_gain,
 )
 from .layout import method_order as method_order, natural as natural, summaries as summaries
 from .published import Comparison as Comparison

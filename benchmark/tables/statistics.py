@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize, special, stats
 
-from benchmark.tables.comparison import ALPHA, MAX_SEEDS, MIN_PAIRS, POWER, RESAMPLES, Aggregate, Estimate
+from benchmark.tables.gains import ALPHA, MAX_SEEDS, MIN_PAIRS, POWER, RESAMPLES, Aggregate, Estimate
 
 Array = NDArray[np.float64]
 

@@ -10,8 +10,9 @@ import pandas as pd
 
 from benchmark.escaping import PLAIN, Markup
 from benchmark.metrics import CLASS_PREFIX, CLASSES, EACH, HEADLINE, Metric, Run, cost_note, of_frame
-from benchmark.tables import comparison, layout
-from benchmark.tables.comparison import Aggregate, Declaration, Gain, Plan, note_lines, paired_gain, plan_notes, plan_of
+from benchmark.tables import gains, layout
+from benchmark.tables.comparison import Declaration, Plan, note_lines, plan_notes, plan_of, statement
+from benchmark.tables.gains import Aggregate, Gain, paired_gain
 from benchmark.tables.layout import method_order, natural, summaries
 from benchmark.tables.replicates import Replicates, records, replicates
 from benchmark.tables.selection import TableFilter, TableStyle, matching, quoted
@@ -99,7 +100,7 @@ class Table:
                 theirs = reference.values if reference else {}
                 seeds = sorted(ours.keys() & theirs.keys())
                 pairs.append(([ours[seed] for seed in seeds], [theirs[seed] for seed in seeds]))
-            if len(pairs) > 1 and all(len(ours) >= comparison.MIN_PAIRS for ours, _ in pairs):
+            if len(pairs) > 1 and all(len(ours) >= gains.MIN_PAIRS for ours, _ in pairs):
                 from benchmark.tables.statistics import aggregate
 
                 found[row, budget] = aggregate(pairs, complete[0].metric.better == "low", self.alpha)
@@ -113,7 +114,7 @@ class Table:
     @property
     def alpha(self) -> float:
         """The level of each comparison."""
-        return self.declaration.alpha if self.declaration else comparison.ALPHA
+        return self.declaration.alpha if self.declaration else gains.ALPHA
 
     def bound(self, heading: Heading) -> float | None:
         """Return the difference that matters in a column; None where neither a declaration nor a person says it."""
@@ -172,7 +173,8 @@ class Table:
             costs=costs,
             differing=lambda ranks, used: differing_ranks({style.word(row): ranks[row] for row in ranks}, used),
             tested=any(gain.p is not None for gain in self.gains.values()),
-            comparison=comparison,
+            constants=gains,
+            statement=statement,
             bounded=any(self.bound(heading) for heading in self.headings),
         )
 

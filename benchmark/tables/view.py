@@ -7,7 +7,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from benchmark.escaping import PLAIN, Markup
-from benchmark.tables.comparison import Gain
+from benchmark.tables.gains import Gain
 from benchmark.tables.table import Heading, Table
 
 Kind = Literal[

@@ -9,7 +9,7 @@ from hypothesis import given, strategies as st
 from numpy.typing import NDArray
 from scipy import stats
 
-from benchmark.tables.comparison import MAX_SEEDS, Gain, paired_gain, verdict
+from benchmark.tables.gains import MAX_SEEDS, Gain, paired_gain, verdict
 from benchmark.tables.statistics import (
     detectable_difference,
     half_width,

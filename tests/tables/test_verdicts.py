@@ -13,7 +13,7 @@ from scipy import stats
 
 from benchmark.metrics import METRICS
 from benchmark.tables import Declaration, keep_plan, plan_notes, plan_of, stored_plans
-from benchmark.tables.comparison import Word, verdict
+from benchmark.tables.gains import Word, verdict
 from benchmark.tables.rendering import rendered
 from benchmark.tables.selection import TableFilter, TableStyle
 from benchmark.tables.statistics import aggregate, seeds_for_equivalence, seeds_for_half_width
