@@ -135,7 +135,7 @@ def root(
 _COMMANDS = (
     *(training.run, reports.table, reports.plot, training.sweep, reports.schedules, training.check, training.speed),
     *(runs.list_, runs.show, reports.report, reports.site, runs.pack, runs.merge, runs.verify),
-    *(runs.submit, runs.rm, runs.du, runs.export, runs.predict, training.doctor),
+    *(runs.submit, runs.rm, runs.export, runs.predict, training.doctor),
 )
 """In the order of the help page."""
 

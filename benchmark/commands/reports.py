@@ -88,7 +88,7 @@ def _put(content: str, out: Path | None) -> None:
 WAIT = 3.0  # seconds between two looks at the runs that a page is written of
 OF_PREDICTIONS = ("confusion", "agreement")
 KINDS = ("curves", "homogeneity", "cost", "ranks", "critical-difference", *OF_PREDICTIONS)
-NO_VALUE = {"homogeneity": "every measure of the peers", "confusion": "the images of each class in %"}
+NO_VALUE = {"homogeneity": "every measure of the peers"} | dict.fromkeys(OF_PREDICTIONS, "images in %")
 
 
 @options.with_groups
@@ -107,7 +107,7 @@ def plot(
         options.Words,
         option("confusion, agreement: only this run; of several the agreement between them.", "RUN", options.run_names),
     ] = options.NONE,
-    predictor: Annotated[Text, option("Of whom, with confusion, and agreement between runs.", "NAME")] = None,
+    predictor: Annotated[Text, option("Of whom, with confusion.", "NAME")] = None,
     against: Annotated[
         str, option("cost: which one, such as seconds.", None, of_kind("costs"))
     ] = "training-multiply-adds",
@@ -121,8 +121,8 @@ def plot(
         raise InputError(f"{kind} has no --value: it shows {NO_VALUE[kind]}")
     if run and kind not in OF_PREDICTIONS:
         raise InputError(f"--run goes with bench plot {' and '.join(OF_PREDICTIONS)}; others take --where")
-    if predictor is not None and kind != "confusion" and (kind != "agreement" or len(run) < 2):
-        raise InputError("--predictor goes with bench plot confusion, and with agreement of two or more --run")
+    if predictor is not None and kind != "confusion":
+        raise InputError("--predictor goes with bench plot confusion")
     from benchmark import store
     from benchmark.reports import figures, prediction_figures, style
     from benchmark.tables import stored_plans
@@ -145,10 +145,8 @@ def plot(
         notes = [*notes, *without]
         if kind == "confusion":
             figure = prediction_figures.confusion(frame, folders, predictor, view)
-        elif len(run) > 1:
-            figure = prediction_figures.agreement_of_runs(frame, folders, value or kind, predictor, view)
         else:
-            figure = prediction_figures.agreement(frame, folders, value or kind, view)
+            figure = prediction_figures.agreement(frame, folders, view)
     elif kind == "homogeneity":
         figure = figures.homogeneity(frame, view)
     elif kind == "cost":

@@ -1,4 +1,4 @@
-"""``bench list``, ``show``, ``rm``, ``du``, ``export``, ``predict``; ``pack``, ``merge``, ``verify`` and ``submit``."""
+"""``bench list``, ``show``, ``rm``, ``export``, ``predict``; ``pack``, ``merge``, ``verify`` and ``submit``."""
 
 import secrets
 from collections import Counter
@@ -154,18 +154,6 @@ def rm(
     tell(f"{done} of {count} moved to {results / store.TRASH}, which may be deleted, or moved back")
     if done < len(found):
         raise typer.Exit(1)
-
-
-def du(results: options.Results = options.RESULTS[0]) -> None:
-    """Show what takes the space in a results folder, and what can be deleted."""
-    from benchmark import store
-
-    if not results.is_dir():
-        raise InputError(f"no such results folder: {results}")
-    found = store.kinds(results)
-    for kind, remark, files, size in found:
-        tell(f"  {size / 2**20:10.2f} MiB  {kind:<16}  {counted(files, 'file')}; {remark}".rstrip("; "))
-    tell(f"  {sum(size for *_, size in found) / 2**20:10.2f} MiB  in {results}")
 
 
 def export(

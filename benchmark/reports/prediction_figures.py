@@ -1,6 +1,6 @@
 """Figures of saved predictions: which classes are confused, and how far predictors agree."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from typing import NamedTuple
@@ -15,39 +15,19 @@ from benchmark.escaping import figure as figure_text
 from benchmark.reports.figures import MAX_PANELS, Placed, placed
 from benchmark.reports.style import View, panels, shortened
 from benchmark.store import PREDICTIONS, Predictions, Status, read_predictions
-from methods.errors import InputError, unknown
+from methods.errors import InputError
 
 Classes = NDArray[np.int64]
 Numbers = NDArray[np.float64]
-Measure = Callable[[Classes, Classes, Classes], float]
 
 MAX_NAMED, MAX_NUMBERED, MAX_DECIMALS = 24, 14, 6
 """The most rows of a matrix that are named, whose numbers are written, and with a decimal."""
 LONGEST_NAME = 18
 
 
-def same_class(one: Classes, other: Classes, labels: Classes) -> float:
+def same_class(one: Classes, other: Classes) -> float:
     """Return the images in percent for which two predictors' classes, ``[N]`` each, are equal."""
     return float(100 * (one == other).mean())
-
-
-def shared_errors(one: Classes, other: Classes, labels: Classes) -> float:
-    """Return the errors of both predictors in percent of the errors of either, over N images; nan without errors."""
-    wrong, too = one != labels, other != labels
-    either = (wrong | too).sum()
-    return float(100 * (wrong & too).sum() / either) if either else float("nan")
-
-
-MEASURES: Mapping[str, tuple[Measure, str]] = {
-    "agreement": (same_class, "images with the same\npredicted class in %"),
-    "errors": (shared_errors, "errors of both\nin % of the errors of either"),
-}
-
-
-def pairwise(measure: Measure, predicted: Mapping[str, Classes], labels: Classes) -> Numbers:
-    """Return a measure of every pair of P predictors, ``[P, P]``, from their classes ``[N]``."""
-    every = list(predicted.values())
-    return np.array([[measure(one, other, labels) for other in every] for one in every])
 
 
 def row_percentages(confusion: Classes) -> Numbers:
@@ -99,58 +79,18 @@ def confusion(
     return draw(found, f"images of the class in %\n({whose})", shown.view, norm, ("predicted class", "class"))
 
 
-def agreement(
-    frame: pd.DataFrame, folders: Mapping[str, Path], value: str = "agreement", view: View | None = None
-) -> Figure:
-    """Plot how similar the predictors of a run are, a panel per row and column of the table, mean over seeds."""
-    measure, label = _measure(value)
+def agreement(frame: pd.DataFrame, folders: Mapping[str, Path], view: View | None = None) -> Figure:
+    """Plot on how many images predictors agree, a panel per row and column of the table, mean over seeds."""
     shown = placed(frame, view)
     found = []
     for title, runs in _groups(shown, folders):
-        # predictions made from saved students lack the other predictors
         names = [name for name in runs[0].logits if all(name in run.logits for run in runs)]
-        matrices = [pairwise(measure, {name: run.predicted(name) for name in names}, run.labels) for run in runs]
+        matrices = []
+        for run in runs:
+            every = [run.predicted(name) for name in names]
+            matrices.append([[same_class(one, other) for other in every] for one in every])
         found.append(Panel(title, np.mean(matrices, axis=0), [figure_text(name) for name in names]))
-    return draw(found, label, shown.view)
-
-
-def agreement_of_runs(
-    frame: pd.DataFrame,
-    folders: Mapping[str, Path],
-    value: str = "agreement",
-    predictor: str | None = None,
-    view: View | None = None,
-) -> Figure:
-    """Plot how similar one predictor of each of several runs is; the runs must be scored on the same images.
-
-    Args:
-        predictor: Whose predictions; by default each run's first student.
-
-    Raises:
-        InputError: If a run has no such predictor, or there are fewer than two runs on the same images.
-    """
-    measure, label = _measure(value)
-    shown = placed(frame, view)
-    runs = shown.runs[shown.runs["run"].isin(folders)]
-    if len(runs) < 2:
-        raise InputError("runs are compared with each other: name at least two with saved predictions")
-    keys = ("row", "column") if len(shown.columns) > 1 else ("row",)
-    predicted: dict[str, Classes] = {}
-    first = read_predictions(folders[str(runs["run"].iloc[0])])
-    for run in runs.to_dict("records"):
-        own = read_predictions(folders[str(run["run"])])
-        if not (np.array_equal(own.images, first.images) and np.array_equal(own.labels, first.labels)):
-            raise InputError(f"cannot compare {run['run']}: scored on other images than {runs['run'].iloc[0]}")
-        name = " ".join(shown.view.word(str(run[key])) for key in keys)
-        predicted[f"{name}, seed {run['seed']}"] = own.predicted(predictor or own.students[0])
-    matrix = pairwise(measure, predicted, first.labels)
-    return draw([Panel(figure_text(predictor or "first student"), matrix, list(predicted))], label, shown.view)
-
-
-def _measure(value: str) -> tuple[Measure, str]:
-    if value not in MEASURES:
-        raise unknown("value", value, MEASURES)
-    return MEASURES[value]
+    return draw(found, "images with the same\npredicted class in %", shown.view)
 
 
 def _groups(shown: Placed, folders: Mapping[str, Path]) -> Iterator[tuple[str, list[Predictions]]]:

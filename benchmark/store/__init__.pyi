@@ -56,7 +56,6 @@ from .runs import (
     TRASH as TRASH,
     Store as Store,
     identity_in as identity_in,
-    kinds as kinds,
     replicate_name as replicate_name,
     run_name as run_name,
     sizes_below as sizes_below,

@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
-from fnmatch import fnmatchcase
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
@@ -200,33 +199,6 @@ class Store:
 
 
 TRASH = "trash"
-KINDS = (
-    ("sweeps", "sweeps/*", "tables and figures of sweeps: bench sweep writes them anew"),
-    (TRASH, f"{TRASH}/*", "of bench rm: may be removed"),
-    ("temporary files", f"*{atomic.SUFFIX}", "of processes that were killed: may be removed while nothing runs"),
-    ("logs", "runs/*/tensorboard/*", "of tensorboard: may be removed, no table reads them"),
-    ("checkpoints", f"runs/*/{files.CHECKPOINT}", "runs resume from them; those of ended runs may be removed"),
-    (
-        "predictions",
-        f"runs/*/{PREDICTIONS}",
-        "bench plot confusion, agreement and bench predict read them; no table does",
-    ),
-    ("students", "runs/*/*.safetensors", "bench export reads them; no table does"),
-    *(("records", f"runs/*/{name}", "the tables are made of them") for name in (*files.LIMITS, files.ERROR)),
-    ("other", "*", ""),
-)
-"""What takes space in a results folder: kinds, their files, and whether these may be removed; the first that fits."""
-
-
-def kinds(results: Path) -> list[tuple[str, str, int, int]]:
-    """Return the :data:`KINDS` in a results folder, the largest first, with remark, number of files and bytes."""
-    sizes: dict[tuple[str, str], list[int]] = {}
-    for path, size in sizes_below(results):
-        place = path.relative_to(results).as_posix()
-        kind = next((kind, remark) for kind, pattern, remark in KINDS if fnmatchcase(place, pattern))
-        sizes.setdefault(kind, []).append(size)
-    found = [(*kind, len(own), sum(own)) for kind, own in sizes.items()]
-    return sorted(found, key=lambda one: (-one[-1], one[0]))
 
 
 def sizes_below(folder: Path) -> list[tuple[Path, int]]:

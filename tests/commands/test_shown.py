@@ -172,19 +172,6 @@ class TestSpace:
         assert (answer.code, "another process works on it" in answer.out) == (1, True)
         assert run.folder.is_dir()
 
-    def test_what_takes_the_space(self, bench: Bench, mine: Path) -> None:
-        folder = next((mine / "runs").glob("dml-*"))
-        (folder / store.CHECKPOINT).write_bytes(bytes(2**20))
-        (mine / "trash").mkdir()
-        (mine / "trash" / "x").write_bytes(bytes(9 * 2**20))
-        found = {kind: (files, size) for kind, _, files, size in store.kinds(mine)}
-        assert (found["checkpoints"], found["trash"]) == ((1, 2**20), (1, 9 * 2**20))
-        assert (found["students"][0], found["records"][0]) == (8 + 2, 4 * 3)
-        lines = bench("du", "--results", "mine").out.splitlines()
-        assert lines[0].split()[:3] == ["9.00", "MiB", "trash"]
-        total = sum(path.stat().st_size for path in mine.rglob("*") if path.is_file())
-        assert lines[-1].split()[0] == f"{total / 2**20:.2f}"
-
 
 class TestDoctor:
     def test_it_names_what_is_there(self, tmp_path: Path, bench: Bench) -> None:

@@ -92,7 +92,6 @@ REFUSED = [
     ("list methods --where a=b", "--where goes with 'bench list runs'"),
     ("rm --results {results}", "--where", "--failed"),
     ("rm nothing --results {results}", "unknown run 'nothing'"),
-    ("du --results nowhere", "no such results folder"),
     ("tabel", "table"),
     ("--verson", "--version"),
 ]

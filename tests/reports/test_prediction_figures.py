@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from benchmark import store
 from benchmark.reports import prediction_figures as figures, style
-from benchmark.reports.prediction_figures import row_percentages, same_class, shared_errors
+from benchmark.reports.prediction_figures import row_percentages, same_class
 from benchmark.store import Predictions, write_predictions
 from methods.errors import InputError
 from tests.tables.frames import Runs
@@ -21,11 +21,7 @@ SAID = {"peer0": [0, 1, 1, 1], "peer1": [0, 0, 0, 1], "ensemble": [0, 0, 1, 1]}
 
 def test_measures_of_known_classes() -> None:
     one, other = np.array([0, 1, 2, 2, 0]), np.array([0, 1, 1, 2, 1])
-    labels = np.array([0, 0, 0, 2, 0])
-    assert same_class(one, other, labels) == 60
-    # one is wrong on 1 and 2, the other on 1, 2 and 4
-    assert shared_errors(one, other, labels) == pytest.approx(100 * 2 / 3)
-    assert np.isnan(shared_errors(labels, labels, labels))
+    assert same_class(one, other) == 60
     found = row_percentages(np.array([[3, 1], [0, 0]]))
     np.testing.assert_array_equal(found, [[75, 25], [np.nan, np.nan]])
 
@@ -89,27 +85,6 @@ class TestFigures:
         np.testing.assert_allclose(matrix(one), [[100, 50, 75], [50, 100, 75], [75, 75, 100]])
         np.testing.assert_allclose(matrix(dml)[0], [100, 75, 87.5])
         assert [label.get_text() for label in one.get_xticklabels()] == list(SAID)
-        (errors, *_) = figures.agreement(frame[frame["method"] == "one"], folders, "errors").axes
-        assert matrix(errors)[0, 1] == 0
-        # the ensemble makes no error: nothing to share with itself
-        assert errors.texts[-1].get_text() == "–"  # noqa: RUF001
-
-    def test_agreement_between_runs(self, results: Path) -> None:
-        frame, folders, _ = kept(results)
-        (axis, *_) = figures.agreement_of_runs(frame, folders, predictor="peer1").axes
-        assert [label.get_text() for label in axis.get_yticklabels()] == ["dml, seed 0", "dml, seed 1", "one, seed 0"]
-        np.testing.assert_allclose(matrix(axis), [[100, 75, 100], [75, 100, 75], [100, 75, 100]])
-        (first, *_) = figures.agreement_of_runs(frame, folders).axes
-        assert first.get_title() == "first student"
-
-    def test_runs_on_other_images_are_not_compared(self, results: Path) -> None:
-        frame, folders, _ = kept(results)
-        *_, last = folders
-        write_predictions(folders[last], said_of("x", SAID, images=1))
-        with pytest.raises(InputError, match=f"{last}.*other images than dml-"):
-            figures.agreement_of_runs(frame, folders)
-        with pytest.raises(InputError, match="at least two"):
-            figures.agreement_of_runs(frame[frame["run"] == last], folders)
 
     def test_many_classes_have_no_names_and_no_numbers(self) -> None:
         many = figures.Panel("many", np.eye(100) * 100, [str(index) for index in range(100)])

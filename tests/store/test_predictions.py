@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmark.store import CONFIG, PREDICTIONS, Predictions, kinds, read_predictions, students_files, write_predictions
+from benchmark.store import PREDICTIONS, Predictions, read_predictions, students_files, write_predictions
 from methods.errors import InputError
 
 
@@ -85,16 +85,6 @@ class TestFile:
         (tmp_path / PREDICTIONS).write_bytes(weights.read_bytes())
         with pytest.raises(InputError, match="is damaged: it lacks 'format'"):
             read_predictions(tmp_path)
-
-    def test_they_are_no_students_and_have_a_line_of_their_own(self, predictions: Predictions, tmp_path: Path) -> None:
-        folder = tmp_path / "runs" / "one"
-        folder.mkdir(parents=True)
-        (folder / CONFIG).write_text("{}")
-        size = write_predictions(folder, predictions).stat().st_size
-        (folder / "peer0.safetensors").write_bytes(b"12345")
-        assert students_files(folder) == [folder / "peer0.safetensors"]
-        sizes = {kind: size for kind, *_, size in kinds(tmp_path)}
-        assert sizes == {"predictions": size, "students": 5, "records": 2}
 
 
 class TestPredictions:
