@@ -13,7 +13,7 @@ from benchmark.datasets.images import Dataset, Shape
 from benchmark.datasets.provider import Provider
 from methods.errors import InputError, unknown
 
-OWN = {own.name: own for own in (Digits(), *OFFICIAL, Folder(), Npz(), Torchvision(), HuggingFace())}
+OWN = {own.name: own for own in (Digits(), *OFFICIAL.values(), Folder(), Npz(), Torchvision(), HuggingFace())}
 
 
 def default_root() -> Path:

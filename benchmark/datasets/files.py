@@ -6,9 +6,10 @@ image files give the same images in the same order, and so the same mini-batches
 
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from importlib import resources
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from benchmark import paths
-from benchmark.configuration import DataConfig
+from benchmark.configuration import DataConfig, parse_yaml
 from benchmark.console import note_once
 from benchmark.datasets.decoding import EncodedImages, decoded_parts, remembered
 from benchmark.datasets.images import LabelledImages, Shape, normal
@@ -25,8 +26,6 @@ from methods.errors import InputError
 
 SPLITS = {"train": ("train",), "test": ("test", "val")}
 """The usual folders of the parts (ImageNet's is ``val``), the first that is there counting."""
-
-TINY_ADDRESS = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
 
 _AT_ONCE = 4096
 
@@ -126,7 +125,7 @@ def content_hash(part: LabelledImages, classes: Sequence[str]) -> str:
 
 @dataclass(eq=False)
 class OfficialSet(Provider):
-    """Where a set comes from, what identifies it, and the normalisation that the published recipes use."""
+    """Where a set of ``official.yaml`` comes from, what identifies it, and the recipes' normalisation."""
 
     name: str
     description: str
@@ -135,6 +134,7 @@ class OfficialSet(Provider):
     mean: tuple[float, ...]  # of each channel, for pixels in [0, 1]
     std: tuple[float, ...]  # of each channel, likewise
     torchvision: str = ""  # the class that downloads, verifies and reads it; empty for TinyImageNet
+    address: str = ""  # of the archive where torchvision has no such class
     sizes: tuple[int, int, int, int, int] | None = None
     recipe: str = "cifar"
     # the content hashes of the training and the test images, where the official pixels have been at hand
@@ -243,7 +243,7 @@ class OfficialSet(Provider):
             if self.torchvision:
                 self._open(root, "train", download=True)
             elif not (root / self.unpacked).is_dir():
-                _unpack(first, sums[first], root / self.unpacked)
+                _unpack(first, sums[first], root / self.unpacked, self.address)
 
         downloaded(self.name, root, download, f"put {wanted} into {first.parent}")
         return root, True
@@ -254,7 +254,7 @@ class OfficialSet(Provider):
         return getattr(torchvision.datasets, self.torchvision)(str(root), train=part == "train", download=download)
 
 
-def _unpack(zipped: Path, md5: str, target: Path) -> None:
+def _unpack(zipped: Path, md5: str, target: Path, address: str) -> None:
     """Unpack TinyImageNet, which is downloaded first if the archive is not there."""
     from torchvision.datasets.utils import check_integrity, download_url
 
@@ -263,7 +263,7 @@ def _unpack(zipped: Path, md5: str, target: Path) -> None:
     shutil.rmtree(unfinished, ignore_errors=True)
     try:
         if not zipped.is_file():
-            download_url(TINY_ADDRESS, str(unfinished), zipped.name, md5)
+            download_url(address, str(unfinished), zipped.name, md5)
             (unfinished / zipped.name).rename(zipped)
         elif not check_integrity(str(zipped), md5):
             raise RuntimeError(f"{zipped} is damaged or another file")
@@ -306,53 +306,13 @@ def _lines(path: Path) -> Sequence[str]:
         raise InputError(f"cannot read {path}: {getattr(error, 'strerror', 'it is no text file')}") from None
 
 
-CIFAR10 = OfficialSet(
-    name="cifar10",
-    description="60,000 photographs, 32x32 colour, 10 classes",
-    sizes=(50_000, 10_000, 10, 3, 32),
-    files={"cifar-10-python.tar.gz": "c58f30108f718f92721af3b95e74349a"},
-    unpacked="cifar-10-batches-py",
-    mean=(0.4914, 0.4822, 0.4465),
-    std=(0.2470, 0.2435, 0.2616),
-    torchvision="CIFAR10",
-)
-CIFAR100 = OfficialSet(
-    name="cifar100",
-    description="60,000 photographs, 32x32 colour, 100 classes",
-    sizes=(50_000, 10_000, 100, 3, 32),
-    files={"cifar-100-python.tar.gz": "eb9058c3a382ffc7106e4002c42a8d85"},
-    unpacked="cifar-100-python",
-    mean=(0.5071, 0.4866, 0.4409),
-    std=(0.2675, 0.2565, 0.2761),
-    contents=(
-        "859956f3b1d0f91a8024ff8de75d135312c8c8b0528bf095f227e0adb3491872",
-        "b7e8905ee5938baed20915ff9e6f180e659f0791fdd68c8306feee104cc03106",
-    ),
-    torchvision="CIFAR100",
-)
-FASHION_MNIST = OfficialSet(
-    name="fashion-mnist",
-    description="70,000 articles of clothing, 28x28 grey, 10 classes",
-    sizes=(60_000, 10_000, 10, 1, 28),
-    files={
-        "FashionMNIST/raw/train-images-idx3-ubyte.gz": "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
-        "FashionMNIST/raw/train-labels-idx1-ubyte.gz": "25c81989df183df01b3e8a0aad5dffbe",
-        "FashionMNIST/raw/t10k-images-idx3-ubyte.gz": "bef4ecab320f06d8554ea6380940ec79",
-        "FashionMNIST/raw/t10k-labels-idx1-ubyte.gz": "bb300cfdad3c16e7a12a480ee83cd310",
-    },
-    unpacked="FashionMNIST/raw",
-    mean=(0.2860,),
-    std=(0.3530,),
-    torchvision="FashionMNIST",
-)
-TINYIMAGENET = OfficialSet(
-    name="tinyimagenet",
-    description="110,000 photographs, 64x64 colour, 200 classes",
-    recipe="tinyimagenet",
-    files={"tiny-imagenet-200.zip": "90528d7ca1a48142e341f4ef8d21d0de"},
-    unpacked="tiny-imagenet-200",
-    # of PCL's and DKEL's released code
-    mean=(0.4802, 0.4481, 0.3975),
-    std=(0.2302, 0.2265, 0.2262),
-)
-OFFICIAL = (CIFAR10, CIFAR100, FASHION_MNIST, TINYIMAGENET)
+def _official() -> Iterator[OfficialSet]:
+    text = resources.files("benchmark.datasets").joinpath("official.yaml").read_text(encoding="utf-8")
+    for name, fields in parse_yaml(text, "official.yaml").items():
+        of_tuples: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in fields.items()
+        }
+        yield OfficialSet(name=name, **of_tuples)
+
+
+OFFICIAL = {own.name: own for own in _official()}

@@ -120,10 +120,11 @@ class TestKnownContent:
     def test_content_that_is_the_expected_one_is_not_remarked(
         self, tree: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        place = files.CIFAR10.place(tree)
+        cifar10 = files.OFFICIAL["cifar10"]
+        place = cifar10.place(tree)
         assert place is not None
-        contents = tuple(files.CIFAR10.content(place, part, tree) for part in ("train", "test"))
-        monkeypatch.setattr(files.CIFAR10, "contents", contents)
+        contents = tuple(cifar10.content(place, part, tree) for part in ("train", "test"))
+        monkeypatch.setattr(cifar10, "contents", contents)
         assert datasets.checksum("cifar10", DataConfig(), tree) == datasets.checksum(
             "cifar10", DataConfig(), tree / "nothing"
         )

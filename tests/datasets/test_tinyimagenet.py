@@ -25,7 +25,7 @@ from benchmark.datasets.images import Dataset
 from methods.errors import InputError
 from tests.images import TINY, WNIDS, random_pixels, save, tiny_tree
 
-SUMS, ARCHIVE = files.TINYIMAGENET.files, f"{TINY}.zip"
+SUMS, ARCHIVE = files.OFFICIAL["tinyimagenet"].files, f"{TINY}.zip"
 
 
 def load(root: Path, **config: Any) -> Dataset:
@@ -39,7 +39,7 @@ def checksum(root: Path, **config: Any) -> str:
 @pytest.fixture(autouse=True)
 def address(monkeypatch: pytest.MonkeyPatch) -> None:
     """Downloads go to a port of this machine where nobody listens."""
-    monkeypatch.setattr(files, "TINY_ADDRESS", f"http://127.0.0.1:9/{TINY}.zip")
+    monkeypatch.setattr(files.OFFICIAL["tinyimagenet"], "address", f"http://127.0.0.1:9/{TINY}.zip")
 
 
 class TestLayout:
@@ -250,7 +250,9 @@ class TestDownload:
         server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(site)))
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
-        monkeypatch.setattr(files, "TINY_ADDRESS", f"http://127.0.0.1:{server.server_port}/{TINY}.zip")
+        monkeypatch.setattr(
+            files.OFFICIAL["tinyimagenet"], "address", f"http://127.0.0.1:{server.server_port}/{TINY}.zip"
+        )
         yield site
         server.shutdown()
         server.server_close()
