@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import re
 import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -11,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from markdown_it import MarkdownIt
+from markupsafe import Markup
 
 from benchmark import reports
 from benchmark.escaping import file_name
@@ -18,7 +21,6 @@ from benchmark.exchange import Mark
 from benchmark.reports import Content
 from benchmark.site import sources
 from benchmark.site.boards import Board, BoardFile, as_csv, boards, usual_baseline
-from benchmark.site.formulas import paragraphs
 from benchmark.site.sources import Place, RunSet
 from benchmark.store import put, writing
 from benchmark.tables import TableFilter, TypedTable, published
@@ -30,6 +32,15 @@ LIMIT = 20_000_000  # bytes that a site should not exceed, bundles included
 BUNDLES = 6_000_000  # bytes for the bundles
 NUMBERS = 40_000  # in the curves of a method's page
 NOT_RUN = "A plug-in, whose code is not run here: bench site --plugin FILE.py adds its description and hyperparameters."
+
+
+def described(docstring: str) -> Markup:
+    """Return a docstring without its first paragraph as HTML: paragraphs, lists and code; all else of it is text."""
+    rest = re.sub(r":\w+:`~?(?:\w+\.)*(\w+)`", r"`\1`", docstring.partition("\n\n")[2])
+    # a formula's line that begins with + is no item of a list
+    rest = re.sub(r"(?<!\n)\n(?!\n|- )\s*", " ", rest)
+    # the renderer escapes all that is no paragraph, list or code
+    return Markup(MarkdownIt("zero").enable(["backticks", "list"]).render(rest))  # noqa: S704
 
 
 @dataclass(frozen=True)
@@ -195,7 +206,7 @@ class _Site:
             method=method,
             cls=cls,
             origin=method.origin if method.own else Path(method.origin).name,
-            text=paragraphs(inspect.getdoc(cls) or "", cls.Hyperparameters.model_fields) if cls else (),
+            text=described(inspect.getdoc(cls) or "") if cls else "",
             published=texts.mask(texts == "").dropna(axis="columns", how="all").fillna(""),
             sources=numbers.notes,
             boards=found,
