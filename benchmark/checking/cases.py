@@ -99,7 +99,7 @@ class Case:
         return self.method(made, chosen)
 
     def trainer(self, epochs: int, seed: int = 0, **train: Any) -> training.Trainer:
-        """Return a run on random images that has two steps an epoch."""
+        """Return a run on random images that has two steps per epoch."""
         settings = {"epochs": epochs, "batch_size": BATCH_SIZE, "lr": 0.02, **train}
         sections = {self.method.name: self.hyperparameters}
         (run,) = random_runs(self.method.name, self.backbone, settings, sections, self.plugins)

@@ -280,7 +280,11 @@ def _plan_dataset(request: Request, name: str, datasets: Datasets, checksums: Ch
 
 
 def _train_config(settings: Mapping[str, Any]) -> TrainConfig:
-    """Return the checked settings of training."""
+    """Return the checked settings of training; milestones that are whole epochs become shares of the run."""
+    milestones, epochs = settings.get("milestones"), settings.get("epochs", TrainConfig.model_fields["epochs"].default)
+    given = milestones if isinstance(milestones, list) and type(epochs) is int else [None]
+    if all(type(milestone) is int and 1 < milestone < epochs for milestone in given):
+        settings = {**settings, "milestones": [milestone / epochs for milestone in given]}
     train = validated(TrainConfig, settings, "train")
     if "nesterov" not in train.unused() and train.nesterov and train.momentum == 0:
         raise InputError("train.momentum must be above 0 for Nesterov's form: set train.nesterov=false")

@@ -7,7 +7,7 @@ from rich.text import Text
 
 import benchmark
 from benchmark import cli, datasets
-from benchmark.configuration import DataConfig
+from benchmark.configuration import DataConfig, Request, plan
 from methods.errors import InputError
 from tests.command_line import PLUGIN, Bench, process
 
@@ -27,6 +27,10 @@ REFUSED = [
     (f"{DML} --backbone resnet8+resnt14", "did you mean 'resnet14'?"),
     (f"{DML} --backbone x1,x2,x3,x4,x5,x6,x7,x8", "unknown backbone 'x1'"),
     ("run --backbone resnet8+resnet14 --methods pcl", "'pcl' takes one backbone"),
+    *(
+        (f"{DML} --epochs 50 --set train.milestones={text}", "milestones")
+        for text in ("[100,150]", "[1,2]", "[0.5,3]", "[1.5]")
+    ),
     ("run --set train.epoch=3", "did you mean 'epochs'? (valid: "),
     ("run --set dkel.decayy=exp --methods dkel", "did you mean 'decay'"),
     (f"{DML} --set train.learning_rate=0.1", "did you mean 'lr'"),
@@ -116,6 +120,13 @@ def test_one_line_with_the_valid_ones_and_exit_code_2(
 def test_a_key_of_a_file_is_named(bench: Bench, tmp_path: Path, content: str, meant: str) -> None:
     (tmp_path / "mine.yaml").write_text(content, encoding="utf-8")
     bench("run", "--config", "mine.yaml").assert_refused(meant)
+
+
+def test_milestones_are_shares_or_whole_epochs() -> None:
+    layer = {"methods": ["dml"], "dataset": "digits", "seeds": 1, "epochs": 200}
+    (shares,) = plan(Request([layer | {"train": {"milestones": [0.5, 0.75]}}]), datasets)
+    (whole,) = plan(Request([layer | {"train": {"milestones": [100, 150]}}]), datasets)
+    assert whole == shares
 
 
 def test_a_network_of_a_library_is_not_taken_for_one_of_ours(bench: Bench) -> None:
