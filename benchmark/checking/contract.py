@@ -175,23 +175,6 @@ def _modes_kept_by_a_step(case: Case) -> None:
         raise ContractError(f"{name or 'the method'} is left in {'train' if mode else 'eval'} mode")
 
 
-@cases.clause(CLAUSES, "random numbers from the run's axis", Depth.STEPS)
-def _random_numbers_from_the_runs_axis(case: Case) -> None:
-    def others() -> dict[str, Any]:
-        # numpy's legacy generator is what a careless hook would sample from: its state is read, nothing is sampled
-        return {"random": random.getstate(), "numpy.random": repr(np.random.get_state())}
-
-    def generator_after(seed: int) -> Tensor:
-        case.trainer(epochs=1, seed=seed).epoch()
-        return torch.get_rng_state()
-
-    before = others()
-    reseeded = torch.equal(generator_after(1), generator_after(2))
-    require(not reseeded, "a step reseeds torch's generator: the run's seed then means nothing")
-    reason = "a hook or a step samples from {}, which no run seeds: sample from torch's generator"
-    require_same(before, others(), reason)
-
-
 # ---- predictors and students ----
 
 
@@ -235,6 +218,23 @@ def _students_equal_to_their_predictors(case: Case) -> None:
 
 
 # ---- seeds, storage, resuming ----
+
+
+@cases.clause(CLAUSES, "random numbers from the run's axis", Depth.STEPS)
+def _random_numbers_from_the_runs_axis(case: Case) -> None:
+    def others() -> dict[str, Any]:
+        # numpy's legacy generator is what a careless hook would sample from: its state is read, nothing is sampled
+        return {"random": random.getstate(), "numpy.random": repr(np.random.get_state())}
+
+    def generator_after(seed: int) -> Tensor:
+        case.trainer(epochs=1, seed=seed).epoch()
+        return torch.get_rng_state()
+
+    before = others()
+    reseeded = torch.equal(generator_after(1), generator_after(2))
+    require(not reseeded, "a step reseeds torch's generator: the run's seed then means nothing")
+    reason = "a hook or a step samples from {}, which no run seeds: sample from torch's generator"
+    require_same(before, others(), reason)
 
 
 @cases.clause(CLAUSES, "the same weights from the same seed", Depth.STEPS)

@@ -65,9 +65,7 @@ class TrainConfig(_Section):
     batch_size: int = Field(128, ge=2, le=65_536, description="images per step; the last, smaller batch is kept")
     lr: float = Field(0.1, gt=0, le=100, description="learning rate at the start")
     lr_factor: float = Field(0.1, gt=0, le=1, description="what a milestone multiplies the learning rate by")
-    milestones: list[Fraction] = Field(
-        [0.5, 0.75], description="where it drops: shares of the run, or whole epochs"
-    )
+    milestones: list[Fraction] = Field([0.5, 0.75], description="where it drops: shares of the run, or whole epochs")
     schedule: Annotated[Literal["step", "cosine", "constant"], ADDED] = Field(
         "step", description="of the learning rate: dropped at the milestones, half a cosine from lr towards 0, or lr"
     )

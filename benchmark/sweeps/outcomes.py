@@ -16,7 +16,7 @@ from benchmark.reports import markdown_templates
 from benchmark.store import Status
 from benchmark.sweeps.plan import BOUND, Configuration, Sweep
 from benchmark.sweeps.space import described, identity
-from benchmark.tables.gains import Word, verdict
+from benchmark.tables import Word, verdict
 from methods.schedules import Schedule
 
 ASSUMED_SD = 0.5  # points, where no runs say more

@@ -25,8 +25,10 @@ from .gains import (
     POWER as POWER,
     Estimate as Estimate,
     Gain as Gain,
+    Word as Word,
     differences as differences,
     paired_gain as paired_gain,
+    verdict as verdict,
 )
 from .layout import method_order as method_order, natural as natural, summaries as summaries
 from .published import Comparison as Comparison
