@@ -186,6 +186,11 @@ class TestFiles:
     def test_file_that_is_none(self, folder: Path, name: str) -> None:
         assert is_refused(lambda: layer_from_file(name)), name
 
+    @MANY
+    @given(content=st.binary(max_size=200))
+    def test_any_bytes(self, folder: Path, content: bytes) -> None:
+        self.read(folder, content)
+
 
 FLAGS = ("methods", "dataset", "backbone", "seeds", "epochs", "config", "set", "engine", "device", "trials-per-gpu")
 COMMANDS = ("run", "table", "list", "check", "speed")

@@ -1,5 +1,7 @@
 """The ``bench`` command as a person meets it: its answers to bad words, what it repeats, keeps and prints."""
 
+import signal
+import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
@@ -7,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmark import store
-from tests.command_line import CALM, PLUGIN, Answer, Bench, process
+from tests.command_line import BENCH, CALM, PLUGIN, Answer, Bench, process
 
 pytestmark = pytest.mark.usefixtures("small")
 
@@ -159,6 +161,18 @@ class TestRun:
         answer = process(tmp_path, "run", program=[sys.executable, "-c", "\n".join(lines)])
         assert answer.code == 130
         assert answer.err.startswith("bench: stopped; what is finished is kept, resume with: bench")
+
+    def test_interrupt_says_how_to_resume(self, tmp_path: Path) -> None:
+        words = ["run", "--methods", "dml", "--seeds", "1", "--config", "small", "--epochs", "10000"]
+        running = subprocess.Popen([BENCH, *words], cwd=tmp_path, stdout=-1, stderr=-1, text=True)
+        with running:
+            assert running.stdout is not None
+            assert any(line.startswith("started") for line in running.stdout)
+            running.send_signal(signal.SIGINT)
+            _, err = running.communicate(timeout=240)
+        assert running.returncode == 130
+        assert f"bench {' '.join(words)}" in err
+        assert "Traceback" not in err
 
 
 class TestTable:

@@ -338,6 +338,11 @@ class TestYaml:
         with pytest.raises(InputError, match="must hold keys and values"):
             layer_from_file(str(written(tmp_path, text)))
 
+    @given(st.text(alphabet="ab1-+.:,&*!?|>'\"{}[]#%@ \n\t~<=", max_size=30))
+    def test_any_text_is_read_or_refused(self, text: str) -> None:
+        message = refusal(parse_yaml, text, "here")
+        assert message is None or len(message.splitlines()) == 1
+
 
 class TestRecipes:
     @pytest.mark.parametrize("name", [name for name in recipes.available() if not name.startswith("sweeps/")])

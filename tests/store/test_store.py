@@ -194,3 +194,14 @@ def test_folders_of_the_same_files_are_one_dataset(tmp_path: Path, monkeypatch: 
     common = {**ONE_EPOCH, "seeds": "0,"}
     benchmark.run(dataset="folder:photos", **common)
     assert running.prepare([{**common, "dataset": "folder:again"}]).missing() == []
+
+
+@pytest.mark.parametrize("text", ["", "method: dml", "a: [", "- 1"])
+def test_a_damaged_configuration_is_named_and_left_out(stored: Store, run: RunConfig, text: str) -> None:
+    path = stored.begin(run) / "config.yaml"
+    path.write_text(text, encoding="utf-8")
+    frame = store.load(stored.root)
+    assert frame.empty
+    (line,) = frame.attrs[store.DAMAGED].values()
+    assert str(path.parent) in line
+    assert "config.yaml" in line

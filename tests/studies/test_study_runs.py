@@ -259,3 +259,8 @@ class TestSubsets:
         assert {path.name for path in files} == {
             *("subsets.svg", "subsets.png", "subsets.csv", "gains.csv", "README.md")
         }
+
+    def test_noise_alone_is_as_rarely_significant_as_the_level_says(self) -> None:
+        samples = np.random.default_rng(1).normal(size=(500, 4, 3))
+        p_values = [subsets.components(pd.DataFrame(sample))["p_subset"] for sample in samples]
+        assert np.mean(np.array(p_values) < 0.05) == pytest.approx(0.05, abs=0.025)

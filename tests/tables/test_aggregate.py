@@ -97,3 +97,8 @@ def test_ranks_that_differ_are_named() -> None:
     # CD = 2.3437 sqrt(12 / (6 N)): 2.34 for 2 columns, 1.05 for 10
     assert [differing_ranks(ranks, columns)[1] for columns in (2, 10)] == [[], ["a and c"]]
     assert differing_ranks(ranks, 10)[0] == pytest.approx(1.05, abs=0.01)
+
+
+def test_critical_difference_of_the_published_example() -> None:
+    """Demsar (2006), section 3.2.2: four classifiers on 14 datasets have CD = 2.569 sqrt(4 * 5 / (6 * 14)) = 1.25."""
+    assert critical_difference(4, 14) == pytest.approx(1.25, abs=5e-3)

@@ -229,6 +229,17 @@ class TestLinearCKA:
         mean = sum(linear_cka(x, y) for x, y in itertools.combinations(features, 2)) / 3
         assert float(similarity.mean()) == pytest.approx(mean, rel=1e-10)
 
+    def test_of_uncorrelated_features_it_is_zero(self) -> None:
+        # the columns of a Hadamard matrix but the first: centred and orthogonal to each other
+        columns = torch.tensor(list(itertools.product([1.0, -1.0], repeat=3)), dtype=torch.float64)
+        x, y = columns[:, :1], torch.stack([columns[:, 1], columns[:, 0] * columns[:, 2]], dim=1)
+        assert linear_cka(x, y) == pytest.approx(0, abs=1e-15)
+
+    def test_of_independent_features_it_vanishes_with_more_images(self) -> None:
+        # for independent standard normals its expectation is sqrt(d e) / N to first order
+        few, many = (linear_cka(normals(count, 5), normals(count, 5, 1)) for count in (50, 5000))
+        assert 0 < many < 0.003 < few
+
 
 def watched(method: methods.Method, images: Tensor) -> dict[str, Tensor]:
     similarity = PeerSimilarity(method.eval())
@@ -270,3 +281,18 @@ class TestPeers:
         assert not any(module._forward_pre_hooks for module in method.modules())
         monkeypatch.setattr("benchmark.training.evaluation.MOST_FEATURES", 127)
         assert watched(method, torch.randn(6, 1, 8, 8)) == {}
+
+
+def test_calibration_is_of_probabilities_and_not_of_logits() -> None:
+    labels = torch.zeros(10, dtype=torch.int64)
+    sure = torch.zeros(10, 2)
+    sure[:, 0] = 100.0
+    assert summary({"peer0": sure}, labels)["ece/peer0"] == pytest.approx(0, abs=1e-9)
+    assert summary({"peer0": sure}, 1 - labels)["ece/peer0"] == pytest.approx(1)
+    assert summary({"peer0": torch.zeros(10, 2)}, labels)["ece/peer0"] == pytest.approx(0.5)
+
+
+def test_copies_of_each_other_are_homogeneous() -> None:
+    predictions, labels = random_logits("peer0")
+    scores = summary({"peer0": predictions["peer0"], "peer1": predictions["peer0"]}, labels)
+    assert [scores[f"{kind}/peers"] for kind in ("distance", "kl", "disagreement")] == [0, 0, 0]

@@ -258,3 +258,16 @@ def batch_of(state: Tensor) -> Tensor:
     made = mixed_batch()
     torch.set_rng_state(state)
     return made
+
+
+@pytest.mark.parametrize("name", ["randaugment", "trivialaugment"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_batch_is_its_images_one_by_one(name: PolicyName, channels: int) -> None:
+    policy, images = made(name), pictures(40, channels)
+    before = images.clone()
+    changes = policy.sample(torch.Generator().manual_seed(1), 40)
+    together = policy(images, changes)
+    alone = [policy(images[n : n + 1], changes[n : n + 1]) for n in range(40)]
+    assert torch.equal(together, torch.cat(alone))
+    assert torch.equal(images, before)
+    assert not torch.equal(together, images)

@@ -222,6 +222,31 @@ class TestEverythingAtOnce:
         # no entry is 0: they are smoothed
         assert labels.amin() > 0.03
 
+    def test_a_run_goes_on_bit_for_bit(self) -> None:
+        whole, begun, resumed = (trained(self.TRAIN, EVERYTHING, "dml") for _ in range(3))
+        rows = [whole.epoch() for _ in range(3)]
+        again = [begun.epoch()]
+        resumed.load_state(begun.state())
+        again += [resumed.epoch() for _ in range(2)]
+        assert [{**row, "seconds": 0} for row in again] == [{**row, "seconds": 0} for row in rows]
+        for ours, theirs in zip(whole.parameters, resumed.parameters, strict=True):
+            assert torch.equal(ours, theirs)
+        states = (trainer.optimizer.state_dict()["state"] for trainer in (whole, resumed))
+        for one, other in zip(*(state.values() for state in states), strict=True):
+            assert set(one) == {"step", "exp_avg", "exp_avg_sq"}
+            assert all(torch.equal(value, other[key]) for key, value in one.items())
+
+    def test_methods_of_one_seed_see_the_same_images_and_labels(self) -> None:
+        one, several = trained(self.TRAIN, EVERYTHING, "dml"), trained(self.TRAIN, EVERYTHING, "pcl")
+        assert (one.method.views, several.method.views) == (1, 3)
+        batches = [list(trainer.batches.of_epoch("order", "augmentation", 1)) for trainer in (one, several)]
+        for (ours, _), (theirs, _) in zip(*batches, strict=True):
+            assert torch.equal(ours.views[0], theirs.views[0])
+            assert ours.targets is not None
+            assert theirs.targets is not None
+            assert torch.equal(ours.targets, theirs.targets)
+            assert not torch.equal(theirs.views[0], theirs.views[1])
+
 
 class TestPadding:
     IMAGE = torch.tensor([[10, 20, 30], [40, 50, 60], [70, 80, 90]], dtype=torch.uint8)

@@ -100,3 +100,10 @@ def test_the_mean_teacher_gets_no_gradient_and_keeps_its_own_statistics(tmp_path
     assert not any(parameter.requires_grad for parameter in teacher.parameters())
     key = "network.stem.0.1.running_mean"
     assert not torch.equal(teacher.state_dict()[key], student.state_dict()[key])
+
+
+def test_the_loss_of_an_epoch_is_the_mean_over_images(tmp_path: Path) -> None:
+    (run,) = small(tmp_path, methods="independent", epochs=1).runs
+    row = trainer(run).epoch()
+    assert row["loss"] == pytest.approx(sum(value for key, value in row.items() if key.startswith("loss/")))
+    assert 0.5 < row["loss"] < 10
