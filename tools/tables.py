@@ -17,10 +17,14 @@ from benchmark.tables.view import Cell
 
 ROOT = Path(__file__).parents[1]
 
-BUNDLES: Mapping[str, str] = {"cifar10_subset": "results/cifar10", "digits": "results/digits"}
+BUNDLES: Mapping[str, str] = {
+    "cifar100_subset": "results/cifar100",
+    "cifar10_subset": "results/cifar10",
+    "digits": "results/digits",
+}
 """The folder with the bundle of each suite whose results are committed."""
 
-PAGES = ("README.md", "results/README.md")
+PAGES = ("README.md", "results/README.md", "results/cifar100/README.md")
 """Pages with generated tables, between ``<!-- suite: NAME -->`` and ``<!-- end -->``."""
 
 _BLOCK = re.compile(r"(<!-- suite: (?P<suite>\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
