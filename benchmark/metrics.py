@@ -10,7 +10,7 @@ import math
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from statistics import mean
 from typing import Any, Literal
 
@@ -105,14 +105,21 @@ def own_names(declared: Iterable[MethodMetric] = ()) -> dict[str, str]:
     return {METHOD + (one.key or one.name): one.name for one in declared_by_methods(declared)}
 
 
+def _limits(one: "Recorded | MethodMetric") -> tuple[float | None, float | None]:
+    return (0.0, 100.0) if one.unit == "%" else (one.low, one.high)
+
+
+@lru_cache(4096)
+def _limits_of(name: str) -> tuple[float | None, float | None] | None:
+    one = RECORDED.get(name.partition("/")[0])
+    return None if one is None else _limits(one)
+
+
 def out_of_range(row: Mapping[str, float], declared: Sequence[MethodMetric] = ()) -> Iterator[str]:
     """Yield a line for each number of an epoch, ours or one that the run's method declares, out of its range."""
-    own = {METHOD + (one.key or one.name): one for one in declared}
+    own = {METHOD + (one.key or one.name): _limits(one) for one in declared}
     for name, value in row.items():
-        one = RECORDED.get(name.partition("/")[0]) or own.get(name)
-        if one is None:
-            continue
-        low, high = (0.0, 100.0) if one.unit == "%" else (one.low, one.high)
+        low, high = _limits_of(name) or own.get(name, (None, None))
         if low is not None and value < low - ROUNDING:
             yield f"{name} is below {low:g} ({value:g})"
         elif high is not None and value > high + ROUNDING:

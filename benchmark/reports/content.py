@@ -120,7 +120,9 @@ def group_curves(
         if "epoch" in curve:
             known = curve.where(np.isfinite(curve)).set_index(curve["epoch"].astype(int))
             together = joined([*map(str, curve)], students, roles, own).items()
-            frames.append(pd.DataFrame({name: known[names].mean(axis=1) for name, names in together}, known.index))
+            # a mean of one column takes as long as one of many
+            means = {name: known[[*names]].mean(axis=1) if names[1:] else known[names[0]] for name, names in together}
+            frames.append(pd.DataFrame(means, known.index))
     by_epoch = pd.concat(frames or [pd.DataFrame()]).groupby(level=0)
     return by_epoch.mean(), by_epoch.std()
 
