@@ -17,6 +17,11 @@ def duration(seconds: float | None) -> str:
     return f"{hours} h {minutes:02d} min" if hours < 48 else f"{hours // 24} d {hours % 24:02d} h"
 
 
+def counted(number: int, what: str) -> str:
+    """Return a number of things as text: ``1 run``, ``3 runs``."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
 def shown(value: Any) -> str:
     """Return a setting's value as a person writes it in YAML: ``true``, ``null``, ``0.5``."""
     if isinstance(value, bool) or value is None:

@@ -132,11 +132,6 @@ def declared(options: Mapping[str, Option]) -> dict[str, Any]:
     return found
 
 
-def counted(number: int, what: str) -> str:
-    """Return a number of things as text."""
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
-
-
 def layers(
     config: str | None, assignments: Sequence[str], flags: Mapping[str, Any], plugins: Sequence[str]
 ) -> list[dict[str, Any]]:

@@ -99,13 +99,13 @@ def plot(
     value: Annotated[
         Text,
         option(
-            "curves: {curves}; cost and ranks: {metrics}. Default: student. agreement: agreement or errors.",
+            "curves: {curves}; cost and ranks: {metrics}. Default: student.",
             complete=of_kind("values"),
         ),
     ] = None,
     run: Annotated[
         options.Words,
-        option("confusion, agreement: only this run; of several the agreement between them.", "RUN", options.run_names),
+        option("confusion, agreement: only this run; may be repeated.", "RUN", options.run_names),
     ] = options.NONE,
     predictor: Annotated[Text, option("Of whom, with confusion.", "NAME")] = None,
     against: Annotated[

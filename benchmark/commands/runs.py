@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 import typer
 
 from benchmark.commands import options
-from benchmark.commands.options import argument, as_path, counted, one_of, option, path, say_notes, switch
+from benchmark.commands.options import argument, as_path, one_of, option, path, say_notes, switch
 from benchmark.console import tell
+from benchmark.formatting import counted
 from methods.errors import InputError, unknown
 
 if TYPE_CHECKING:
@@ -142,8 +143,7 @@ def rm(
     count = counted(len(found), "run")
     if not yes:
         for run in found:
-            size = sum(size for _, size in store.sizes_below(run.folder))
-            tell(f"  {run.status:<13}  {size / 2**20:8.2f} MiB  {run.name}")
+            tell(f"  {run.status:<13}  {store.size_below(run.folder) / 2**20:8.2f} MiB  {run.name}")
         tell(f"{count}; nothing is moved yet: --yes moves them to {results / store.TRASH}")
         return
     done = 0

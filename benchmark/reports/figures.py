@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from benchmark.formatting import counted
 from benchmark.metrics import COSTS, DECLARED, HEADLINE, Metric, checked, figure_labels, of_frame
 from benchmark.reports.palette import Line
 from benchmark.reports.style import FIGURE, View, legend, lines_by_row, new_figure, panels, styled
@@ -173,7 +174,7 @@ def ranks(frame: pd.DataFrame, score: str = "student", view: View | None = None)
         axis.set_yticks(range(len(order)), map(view.word, order))
         axis.set(ylim=(-0.6, len(order) - 0.2), xlim=(0.5, len(order) + 0.5), xticks=range(1, len(order) + 1))
         axis.grid(axis="y", visible=False)
-        tasks = f"{used} task{'' if used == 1 else 's'}{f' of {budget}' if budget else ''}"
+        tasks = f"{counted(used, 'task')}{f' of {budget}' if budget else ''}"
         over = "\nover " if view.on_paper else " over "
         axis.set_xlabel(
             f"average rank by {score}{over}{tasks};\npale points: the rank in each task, larger where more frequent"

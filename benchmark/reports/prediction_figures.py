@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from benchmark.escaping import figure as figure_text
+from benchmark.formatting import counted
 from benchmark.reports.figures import MAX_PANELS, Placed, placed
 from benchmark.reports.style import View, panels, shortened
 from benchmark.store import PREDICTIONS, Predictions, Status, read_predictions
@@ -52,8 +53,9 @@ def folders_with_predictions(frame: pd.DataFrame, roots: Sequence[Path]) -> tupl
     if not found:
         raise InputError("no finished run of these has saved predictions: bench run --save-predictions saves them")
     missing = len(runs) - len(found)
-    count = "1 finished run" if missing == 1 else f"{missing} finished runs"
-    return found, [f"{count} left out: no predictions (bench run --save-predictions)"] if missing else []
+    return found, [
+        f"{counted(missing, 'finished run')} left out: no predictions (bench run --save-predictions)"
+    ] if missing else []
 
 
 def confusion(

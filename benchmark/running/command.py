@@ -22,7 +22,7 @@ from benchmark.configuration import (
     plan,
 )
 from benchmark.console import say
-from benchmark.formatting import duration
+from benchmark.formatting import counted, duration
 from benchmark.scheduling import Cluster, Job, TimeLimit, check_log, usable_cpus
 from benchmark.store import Store, environment
 from methods import registry
@@ -211,12 +211,12 @@ def forecast(command: Command, runs: Sequence[RunConfig], shapes: Shapes) -> lis
     if command.cluster.address is not None or training.choose_device(command.device).type != "cpu":
         return []
     if sum(pixels(run, shapes[run.dataset]) for run in runs) < WORTH_IT_PIXELS:
-        return [counted(runs)]
+        return [counted(len(runs), "run")]
     try:
         took, line = estimated(command, runs, shapes)
     except InputError:
         # whatever is wrong with a method is told by its run
-        return [counted(runs)]
+        return [counted(len(runs), "run")]
     if took < LONG_S:
         return [line]
     bf16 = "less precision (train.precision=bf16), " if environment.multiplies_bfloat16() else ""
@@ -272,10 +272,5 @@ def estimated(command: Command, runs: Sequence[RunConfig], shapes: Shapes | None
         done = 0 if command.force else len(command.store.metrics(run))
         each.append(image.total(run, shapes[run.dataset], max(0, run.train.epochs - done)))
     took = side_by_side(each, wide)
-    parts = [counted(runs), f"{wide} side by side" if wide > 1 else "", remark]
+    parts = [counted(len(runs), "run"), f"{wide} side by side" if wide > 1 else "", remark]
     return took, f"about {duration(took)} on this machine ({', '.join(filter(None, parts))})"
-
-
-def counted(runs: Sequence[RunConfig]) -> str:
-    """Return how many runs there are, in words."""
-    return "1 run" if len(runs) == 1 else f"{len(runs)} runs"

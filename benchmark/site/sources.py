@@ -213,7 +213,7 @@ def portable_command(run: StoredRun, submissions: Sequence[Submission]) -> str:
 def write_bundles(sets: Sequence[RunSet], folder: Path, limit: int) -> dict[str, Path]:
     """Write bundles of run sets, small ones first, of ``limit`` bytes together at most, and return them by slug."""
     found: dict[str, Path] = {}
-    for one in sorted(sets, key=lambda one: (sum(map(_size, one.group.runs)), one.slug)):
+    for one in sorted(sets, key=lambda one: (sum(store.size_below(run.folder) for run in one.group.runs), one.slug)):
         # every machine opens this format without a package
         path = folder / f"{one.slug}.tar.gz"
         try:
@@ -226,7 +226,3 @@ def write_bundles(sets: Sequence[RunSet], folder: Path, limit: int) -> dict[str,
             break
         found[one.slug] = path
     return found
-
-
-def _size(run: StoredRun) -> int:
-    return sum(path.lstat().st_size for path in run.folder.iterdir())

@@ -58,5 +58,5 @@ from .runs import (
     identity_in as identity_in,
     replicate_name as replicate_name,
     run_name as run_name,
-    sizes_below as sizes_below,
+    size_below as size_below,
 )

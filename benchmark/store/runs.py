@@ -201,7 +201,6 @@ class Store:
 TRASH = "trash"
 
 
-def sizes_below(folder: Path) -> list[tuple[Path, int]]:
-    """Return the regular files below a folder, each with its bytes."""
-    found = (path for path in sorted(folder.rglob("*")) if path.is_file() and not path.is_symlink())
-    return [(path, path.lstat().st_size) for path in found]
+def size_below(folder: Path) -> int:
+    """Return the bytes of the regular files below a folder."""
+    return sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file() and not path.is_symlink())

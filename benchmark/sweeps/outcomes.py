@@ -11,7 +11,7 @@ import pandas as pd
 
 from benchmark import tables
 from benchmark.configuration import RunConfig
-from benchmark.formatting import shown
+from benchmark.formatting import counted, shown
 from benchmark.reports import markdown_templates
 from benchmark.store import Status
 from benchmark.sweeps.plan import BOUND, Configuration, Sweep
@@ -239,7 +239,7 @@ def expected_spread(outcomes: Sequence[Outcome]) -> Spread:
 def detectable(sweep: Sweep, compared: int, spread: Spread) -> str:
     """Return the line that names the difference which a sweep can detect with its seeds, among so many comparisons."""
     n = len(sweep.seeds)
-    seeds = "1 seed" if n == 1 else f"{n} seeds"
+    seeds = counted(n, "seed")
     if n < tables.MIN_PAIRS:
         return f"with {seeds} no difference is distinguishable from seed noise: an interval takes three or more"
     points = tables.detectable_difference(n, spread.sd, compared)

@@ -12,6 +12,7 @@ from benchmark.configuration import TRIALS
 from benchmark.console import say
 from benchmark.datasets import Dataset
 from benchmark.errors import TryAgainError
+from benchmark.formatting import counted
 from benchmark.scheduling import set_environment
 from benchmark.store import check_folder, put
 from benchmark.sweeps.outcomes import beforehand, complete, outcome, ranked
@@ -75,7 +76,7 @@ def carry_out(sweep: Sweep, console: Console, best: int | None = None) -> bool:
     runs = [run for x in todo for run in x.configuration.runs]
     missing = [run for run in runs if not complete(sweep, run)]
     wanted = new_configurations(sweep, outcomes) if best is None else 0
-    counts = f"{len(todo)} configuration{'s' if len(todo) != 1 else ''}, {len(runs)} runs"
+    counts = f"{counted(len(todo), 'configuration')}, {len(runs)} runs"
     running_out = f", and {wanted} configurations to be chosen" if wanted else ""
     say(console, f"{sweep.name}: {counts}, {len(missing)} new runs{running_out}")
     say(console, *beforehand(sweep, outcomes, wanted))

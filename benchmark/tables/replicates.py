@@ -8,6 +8,7 @@ from statistics import mean, stdev
 
 import pandas as pd
 
+from benchmark.formatting import counted
 from benchmark.metrics import CLASSES, EACH, Metric, Run
 from benchmark.store import DAMAGED, ERROR, Status
 
@@ -132,7 +133,7 @@ def footnotes(frame: pd.DataFrame) -> list[str]:
             given = given[((commits == "") | commits.str.endswith("+"))[given.index]]
         counts = given[given != ""].value_counts()
         if len(counts) > 1:
-            named = [f"{value} ({n} run{'' if n == 1 else 's'})" for value, n in counts.head(MAX_SHOWN).items()]
+            named = [f"{value} ({counted(n, 'run')})" for value, n in counts.head(MAX_SHOWN).items()]
             others = [f"{len(counts) - MAX_SHOWN} more"] if len(counts) > MAX_SHOWN else []
             lines.append(f"note: this table mixes {called}: {', '.join([*named, *others])}")
     return lines

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from benchmark import configuration, datasets
 from benchmark.configuration import SECTIONS, FieldRole, Suite, Task, read_yaml, settings_of_role, suites
 from benchmark.escaping import PLAIN, Markup
-from benchmark.formatting import short_name
+from benchmark.formatting import counted, short_name
 from benchmark.metrics import METRICS
 from benchmark.store import BUDGETS_JOINED_BY, select
 from benchmark.tables import layout
@@ -88,7 +88,7 @@ class TableFilter(BaseModel):
         if not fits.any():
             raise InputError(f"no run is scored on the {wanted} split (--split all shows the others)")
         if self.split is None and (left := chosen.loc[~fits, "run"].nunique()):
-            notes.append(f"{left} run{'' if left == 1 else 's'} on validation images not shown (--split all)")
+            notes.append(f"{counted(left, 'run')} on validation images not shown (--split all)")
         return chosen[fits], notes
 
     def shown_labels(self, runs: pd.DataFrame, labels: Sequence[str], axis: str) -> list[str]:
