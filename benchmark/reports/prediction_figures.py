@@ -53,9 +53,8 @@ def folders_with_predictions(frame: pd.DataFrame, roots: Sequence[Path]) -> tupl
     if not found:
         raise InputError("no finished run of these has saved predictions: bench run --save-predictions saves them")
     missing = len(runs) - len(found)
-    return found, [
-        f"{counted(missing, 'finished run')} left out: no predictions (bench run --save-predictions)"
-    ] if missing else []
+    note = f"{counted(missing, 'finished run')} left out: no predictions (bench run --save-predictions)"
+    return found, [note] if missing else []
 
 
 def confusion(

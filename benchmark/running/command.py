@@ -159,17 +159,17 @@ def at_equal_cost(request: Request, device: str = "auto") -> tuple[list[RunConfi
     runs = expanded(request, datasets, checksums)
     data = {run.dataset: run.data for run in runs}
     shapes = {name: datasets.shape(name, own, request.data_root, plugins) for name, own in data.items()}
-    counted: dict[str, float] = {}
+    known: dict[str, float] = {}
 
     def per_epoch(run: RunConfig) -> float:
         kind = run.model_copy(update={"seed": 0}).identity
-        if kind not in counted:
+        if kind not in known:
             if by_time:
                 (image,), _ = plan_cost([run], shapes, request.option("results"), device, plugins)
             else:
                 image = macs_per_image(run, shapes[run.dataset], plugins)
-            counted[kind] = image.train * shapes[run.dataset].train
-        return counted[kind]
+            known[kind] = image.train * shapes[run.dataset].train
+        return known[kind]
 
     # the method as it is, whatever other settings of it the command has
     layers = [{key: value for key, value in layer.items() if key != "variants"} for layer in request.layers]

@@ -45,7 +45,6 @@ from .selection import (
     TableStyle as TableStyle,
     in_environment as in_environment,
     read_layout as read_layout,
-    suite_runs as suite_runs,
 )
 from .statistics import (
     critical_difference as critical_difference,
@@ -56,6 +55,7 @@ from .statistics import (
     seeds_needed as seeds_needed,
     two_way as two_way,
 )
+from .suite_runs import suite_runs as suite_runs
 from .table import (
     Heading as Heading,
     Table as Table,
