@@ -301,19 +301,19 @@ def submit(
     record: Annotated[bool, switch("--record", "Keep what it came to in verification.json beside the folder.")] = False,
 ) -> None:
     """Prepare a submission, or check one, whose code is run; exit code 0 if all is identical or reproduced."""
-    from benchmark.exchange import Mark, cases, submission, write_record
+    from benchmark.exchange import Mark, cases, submission, submission_check, write_record
 
     if prepare is not None and out is not None and check is None:
         form = submission.prepare(prepare, out, method, recipe, repetition.plugin)
         draft = submission.read(out, draft=True)
-        problems = [*submission.unequal(draft, cases(draft.bundle, out), repetition.access(*draft.plugins))]
+        problems = [*submission_check.unequal(draft, cases(draft.bundle, out), repetition.access(*draft.plugins))]
         tell(*problems, f"{form}: fill in what begins with {submission.TO_FILL_IN}, then: bench submit --check {out}")
         raise typer.Exit(1 if problems else 0)
     if prepare is not None or check is None:
         raise InputError("give either --check FOLDER or --prepare RESULTS --out FOLDER")
     given = submission.read(check)
     access, seed, bound = repetition.access(*given.plugins), repetition.seed, repetition.resolve
-    found = submission.check(given, access, seed, minutes, repetition.sample, bound, partial(tell, flush=True))
+    found = submission_check.check(given, access, seed, minutes, repetition.sample, bound, partial(tell, flush=True))
     if record:
         tell(f"stored in {write_record(check.resolve().parent, given.bundle, found.record)}")
     tell(f"{found.mark}: {given.name}, {len(found.record.runs)} runs repeated (--seed {seed})")

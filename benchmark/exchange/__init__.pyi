@@ -1,4 +1,4 @@
-from . import submission as submission
+from . import submission as submission, submission_check as submission_check
 from .bundles import ENDINGS as ENDINGS, is_bundle as is_bundle, pack as pack
 from .comparison import (
     BOUND as BOUND,

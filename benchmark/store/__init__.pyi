@@ -3,9 +3,7 @@ from .atomic import check_folder as check_folder, put as put, writing as writing
 from .collection import (
     Results as Results,
     Runs as Runs,
-    StoredRun as StoredRun,
     better as better,
-    brief as brief,
     contradiction as contradiction,
     find as find,
     folders as folders,
@@ -33,6 +31,7 @@ from .files import (
     read_regular as read_regular,
     whole_files as whole_files,
 )
+from .index import StoredRun as StoredRun, brief as brief
 from .loading import (
     BUDGETS_JOINED_BY as BUDGETS_JOINED_BY,
     DAMAGED as DAMAGED,

@@ -20,8 +20,9 @@ from benchmark.configuration import PLACE, SECTIONS, RunConfig
 from benchmark.formatting import OTHER_WORDS, short_name
 from benchmark.metrics import DECLARED, roles_text
 from benchmark.store import collection
-from benchmark.store.collection import COST, Results, Runs, StoredRun
+from benchmark.store.collection import Results, Runs
 from benchmark.store.files import Result
+from benchmark.store.index import COST, StoredRun
 from methods.errors import InputError, unknown
 
 Epochs = Literal["all", "last"]

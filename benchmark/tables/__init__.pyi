@@ -18,6 +18,7 @@ from .comparison import (
     statement as statement,
     stored_plans as stored_plans,
 )
+from .declared_runs import suite_runs as suite_runs
 from .gains import (
     ALPHA as ALPHA,
     MAX_SEEDS as MAX_SEEDS,
@@ -55,7 +56,6 @@ from .statistics import (
     seeds_needed as seeds_needed,
     two_way as two_way,
 )
-from .suite_runs import suite_runs as suite_runs
 from .table import (
     Heading as Heading,
     Table as Table,

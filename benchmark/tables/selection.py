@@ -18,8 +18,8 @@ from benchmark.metrics import METRICS
 from benchmark.store import select
 from benchmark.tables import layout
 from benchmark.tables.comparison import Declaration, Plan, declaration, plan_notes, plan_of, statement
+from benchmark.tables.declared_runs import suite_runs
 from benchmark.tables.layout import shown_setting, summaries
-from benchmark.tables.suite_runs import suite_runs
 from methods import backbones, registry
 from methods.errors import InputError, unknown
 from methods.hyperparameters import validated

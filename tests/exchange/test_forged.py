@@ -12,20 +12,20 @@ from typing import Any
 import pytest
 
 from benchmark import exchange
-from benchmark.exchange import Access, Mark, Outcome, submission, verification
+from benchmark.exchange import Access, Mark, Outcome, submission, submission_check, verification
 from benchmark.store import load, read
 from methods.errors import InputError
 from tests.command_line import Bench
 from tests.exchange.conftest import SEEDS, Run, forge
 
 
-def check(folder: Path, access: Access, **options: Any) -> tuple[submission.Checked, list[str]]:
+def check(folder: Path, access: Access, **options: Any) -> tuple[submission_check.Checked, list[str]]:
     told: list[str] = []
     options = {"seed": 1, **options}
-    return submission.check(submission.read(folder), access, tell=told.append, **options), told
+    return submission_check.check(submission.read(folder), access, tell=told.append, **options), told
 
 
-def claim(found: submission.Checked, method: str) -> exchange.Statement:
+def claim(found: submission_check.Checked, method: str) -> exchange.Statement:
     (statement,) = [one for name, one in found.claims.items() if name.startswith(f"{method} on ")]
     return statement
 

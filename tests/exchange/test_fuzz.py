@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from benchmark import exchange
-from benchmark.exchange import Access, Mark, submission
+from benchmark.exchange import Access, Mark, submission, submission_check
 from benchmark.store import load
 from methods.errors import InputError
 from tests.exchange.conftest import Run, forge
@@ -96,7 +96,7 @@ def test_an_edited_bundle_is_never_identical_or_reproduced_with_another_table(
         forge(bundle, change, "dml-")
         access = Access(Path(place) / "data", device="cpu")
         try:
-            found = submission.check(submission.read(folder), access, 1, tell=lambda line: None)
+            found = submission_check.check(submission.read(folder), access, 1, tell=lambda line: None)
             now = table(bundle, Path(place) / "now")
         except InputError as error:
             refused = str(error)

@@ -12,7 +12,7 @@ import yaml
 
 from benchmark import exchange
 from benchmark.configuration import source_of_method
-from benchmark.exchange import Access, Mark, submission
+from benchmark.exchange import Access, Mark, submission, submission_check
 from benchmark.store import METRICS
 from methods.errors import InputError
 from tests.command_line import Bench
@@ -48,7 +48,7 @@ def repacked(folder: Path, change: Callable[[Path], None], workplace: Path) -> P
 def found(folder: Path) -> list[str]:
     read = submission.read(folder)
     access = Access(Path("data"), plugins=read.plugins)
-    return list(submission.unequal(read, exchange.cases(read.bundle, folder), access))
+    return list(submission_check.unequal(read, exchange.cases(read.bundle, folder), access))
 
 
 class TestExample:

@@ -14,8 +14,8 @@ import pytest
 
 from benchmark import store
 from benchmark.configuration import DataConfig, RunConfig, TrainConfig
-from benchmark.store import METRICS, RESULT, Result, Status, Store, collection, environment, files
-from benchmark.store.collection import INDEX, brief
+from benchmark.store import METRICS, RESULT, Result, Status, Store, environment, files, index
+from benchmark.store.index import INDEX, brief
 from methods.errors import InputError
 
 HOUR_AGO = 1_700_000_000
@@ -108,7 +108,7 @@ class TestWhatIsRead:
             path.unlink()
         gone.rmdir()
         assert set(table(results)["seed"]) == {0, 1, 2, 4, 5}
-        assert len(collection.read_index(results)) == 5
+        assert len(index.read_index(results)) == 5
 
 
 class TestSameNumbers:
@@ -202,7 +202,7 @@ class TestBefallsTheIndex:
             raise PermissionError(path)
 
         # for the superuser no folder is read-only
-        monkeypatch.setattr(collection, "replacing", refused)
+        monkeypatch.setattr(index, "replacing", refused)
         assert len(table(results)) == 6
         assert not (results / "runs" / INDEX).exists()
 
