@@ -219,7 +219,8 @@ def forecast(command: Command, runs: Sequence[RunConfig], shapes: Shapes) -> lis
         return [counted(len(runs), "run")]
     if took < LONG_S:
         return [line]
-    bf16 = "less precision (train.precision=bf16), " if environment.multiplies_bfloat16() else ""
+    slower = environment.multiplies_bfloat16() and any(run.train.precision != "bf16" for run in runs)
+    bf16 = "less precision (train.precision=bf16), " if slower else ""
     fewer = f"fewer images (data.train_per_class), a smaller network, {bf16}fewer epochs (--epochs)"
     return [line, f"what makes it shorter: {fewer}, or a machine with a GPU"]
 

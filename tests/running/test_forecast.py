@@ -51,6 +51,12 @@ def test_a_plan_of_days_is_told_its_time_and_what_is_shorter(tmp_path: Path) -> 
     assert all(word in advice for word in ("data.train_per_class", "a smaller network", "--epochs", "GPU"))
 
 
+def test_what_all_runs_have_is_not_offered(tmp_path: Path) -> None:
+    command = planned(tmp_path, methods=["pcl"], seeds=1, train={"precision": "bf16"})
+    know(command, ImageCost(0.1, 0.01))
+    assert "train.precision" not in lines(command)[1]
+
+
 def test_what_is_trained_already_takes_no_time(tmp_path: Path) -> None:
     layer = {"dataset": "cifar100", "methods": ["dml"], "backbone": "resnet8", "seeds": 1, "results": str(tmp_path)}
     command = running.prepare([layer | SERIAL])
