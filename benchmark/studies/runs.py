@@ -74,7 +74,7 @@ class Case(Strict):
     @property
     def label(self) -> str:
         """What identifies it among the cases."""
-        return f"{self.factor} {self.name}".strip()
+        return f"{self.factor}: {self.name}".removeprefix(": ")
 
 
 class CaseFile(Strict):
