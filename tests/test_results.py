@@ -18,7 +18,7 @@ PAGES = [(tables.ROOT / name).read_text(encoding="utf-8") for name in tables.PAG
 
 @pytest.fixture(scope="module", params=[suite for suite, begin in BLOCKS.items() if begin in "".join(PAGES)])
 def suite(request: pytest.FixtureRequest) -> str:
-    """Each suite whose table stands on a page."""
+    """Each suite of which a page has the table."""
     return str(request.param)
 
 
