@@ -35,6 +35,8 @@ RECORDED_WARM_UP_STEPS = 6  # a recorded step is tried out, has its warm-up and 
 SLOW_STEP_S = 4.0  # a first step, which prepares much that later ones find ready, is the only one if it takes longer
 BUDGET_S = 5.0  # for timing a plan's kinds of runs; the others are scaled from those that were timed
 
+IDLE_SHARE = 0.75  # of the time that passes a process has a processor on a machine that does nothing else, at least
+
 SMALL_PIXELS = 16 * 32 * 32
 """Of the batch that is timed on a CPU: an image of a smaller one takes nearly as long as one of the run's own."""
 
@@ -180,7 +182,7 @@ def plan_cost(
     device_name: str = "auto",
     plugins: Sequence[str] = (),
 ) -> tuple[list[ImageCost], str]:
-    """Return the seconds per image of every run of a plan, and in words how many of them were not measured, if any.
+    """Return the seconds per image of every run of a plan, and in words what is uncertain about them, if anything.
 
     A few steps of each distinct kind of run are timed, those first that have most to do. Where the time is up, kinds
     are scaled by their MACs. Seconds that were measured are kept in ``<folder>/pace.json`` and not measured again.
@@ -200,23 +202,25 @@ def plan_cost(
     with suppress(OSError, ValidationError):
         stored = MEASURED.validate_json((folder / FILE).read_bytes())
     known = {kind: stored[kind] for kind in kinds if kind in stored}
-    begin = time.perf_counter()
+    remarks: list[str] = []
+    begin, spent = time.perf_counter(), time.process_time()
     for kind in sorted(kinds.keys() - known, key=lambda kind: (-work[kind], kind)):
         if known and time.perf_counter() - begin > BUDGET_S:
             break
         known[kind] = time_images(*kinds[kind], device_name, plugins)
     if known.keys() - stored:
+        if device.type == "cpu" and time.process_time() - spent < IDLE_SHARE * (time.perf_counter() - begin):
+            remarks.append("measured beside other load")
         folder.mkdir(parents=True, exist_ok=True)
         atomic.write_text(folder / FILE, MEASURED.dump_json(stored | known, indent=2).decode() + "\n")
-    remark = ""
     if left := kinds.keys() - known:
         macs = {kind: macs_per_image(run, shape, plugins) for kind, (run, shape) in kinds.items()}
         # a plug-in's predictor may have no MACs at all
         train = median(known[kind].train / (macs[kind].train or 1.0) for kind in known)
         evaluation = median(known[kind].evaluation / (macs[kind].evaluation or 1.0) for kind in known)
         known |= {kind: ImageCost(train * macs[kind].train, evaluation * macs[kind].evaluation) for kind in left}
-        remark = f"{len(left)} of {len(kinds)} kinds scaled by their multiply-adds"
-    return [known[name] for name in names], remark
+        remarks.append(f"{len(left)} of {len(kinds)} kinds scaled by their multiply-adds")
+    return [known[name] for name in names], ", ".join(remarks)
 
 
 def time_images(run: RunConfig, shape: Shape, device_name: str = "auto", plugins: Sequence[str] = ()) -> ImageCost:

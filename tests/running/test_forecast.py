@@ -1,7 +1,10 @@
 """What ``bench run`` says on the CPU before it starts: how long a plan takes, and what makes a long one shorter."""
 
 import json
+import os
 import re
+import subprocess
+import sys
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -74,6 +77,18 @@ def test_other_work_on_the_machine_is_told_apart_from_the_runs_own(tmp_path: Pat
     # who sleeps takes no processor: all that passes is others' time
     assert timed_alone(lambda: time.sleep(0.02), 3, torch.device("cpu")) < 0.01
     assert timed_alone(lambda: torch.randn(600, 600) @ torch.randn(600, 600), 3, torch.device("cpu")) > 0
+
+
+@pytest.mark.thorough
+def test_it_is_said_that_other_programs_ran_while_it_was_measured(tmp_path: Path) -> None:
+    others = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(4 * (os.cpu_count() or 1))]
+    try:
+        told = lines(planned(tmp_path, methods=["dml"], backbone="resnet8", seeds=1))[0]
+    finally:
+        for other in others:
+            other.kill()
+            other.wait()
+    assert "other load" in told
 
 
 def test_two_hours_are_not_yet_long(tmp_path: Path) -> None:
