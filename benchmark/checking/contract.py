@@ -139,6 +139,8 @@ def _every_parameter_in_one_group(case: Case) -> None:
         for group in training.parameter_groups(method):
             for epoch in range(train.epochs):
                 training.learning_rate(group, train, epoch)
+        first, second = ([[*map(id, one.parameters)] for one in method.parameter_groups()] for _ in range(2))
+        require(first == second, "parameter_groups gives other groups the second time")
     except InputError as error:
         raise ContractError(str(error)) from None
 

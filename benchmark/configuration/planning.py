@@ -285,6 +285,9 @@ def _train_config(settings: Mapping[str, Any]) -> TrainConfig:
     given = milestones if isinstance(milestones, list) and type(epochs) is int else [None]
     if all(type(milestone) is int and 1 < milestone < epochs for milestone in given):
         settings = {**settings, "milestones": [milestone / epochs for milestone in given]}
+    elif any(isinstance(milestone, int | float) and not 0 < milestone < 1 for milestone in given):
+        valid = f"shares of the run, such as [0.5, 0.75], or whole epochs above 1 and below train.epochs, {epochs}"
+        raise InputError(f"train.milestones takes {valid} (given: {milestones})")
     train = validated(TrainConfig, settings, "train")
     if "nesterov" not in train.unused() and train.nesterov and train.momentum == 0:
         raise InputError("train.momentum must be above 0 for Nesterov's form: set train.nesterov=false")

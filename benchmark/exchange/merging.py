@@ -106,6 +106,8 @@ def _write_all(bundles: Sequence[Path], into: Path, wanted: Mapping[str, StoredR
                     busy += not _write(results, item, target)
         for config in asked:
             results.claim(config)
+        if targets:
+            raise MachineError(f"a bundle has changed while it was read: {len(targets)} of its runs are missing now")
     except OSError as error:
         raise MachineError(f"cannot write to {into}: {error.strerror}") from None
     return busy

@@ -98,7 +98,7 @@ def render(content: Content, baseline: str | None = None, watched: bool = False)
         every = build([name for name, one in metrics.of_frame(content.frame).items() if one.section])
         for title in get_args(metrics.Section):
             headings = [heading for heading in every.headings if heading.metric.section == title]
-            sections[title] = page_table(replace(every, headings=headings))
+            sections[title] = page_table(replace(every, headings=headings, baseline=None, reference={}))
     return templates().get_template("report.html.j2").render(
         content=content,
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),

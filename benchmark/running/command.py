@@ -25,7 +25,7 @@ from benchmark.console import say
 from benchmark.formatting import counted, duration
 from benchmark.scheduling import Cluster, Job, TimeLimit, check_log, usable_cpus
 from benchmark.store import Store, environment
-from methods import registry
+from methods import backbones, registry
 from methods.errors import InputError, unknown
 
 MAX_EPOCHS = 100_000  # that a budget may give a run
@@ -195,6 +195,8 @@ def at_equal_cost(request: Request, device: str = "auto") -> tuple[list[RunConfi
         scaled.append(plans[epochs][number].model_copy(update={"budgets": [label]}))
         if scaled[-1].train.epochs != epochs:
             raise InputError(f"{run.method} has train.epochs of its own, which {label!r} would have to change")
+        if scaled[-1].train.milestones != run.train.milestones:
+            raise InputError(f"{label!r} changes the length of runs: give train.milestones as shares of the run")
         spent = f"{epochs} epochs of {each:.3g} {unit} are {epochs * each:.3g} ({epochs * each / total:.1%})"
         shares.append(f"{run.method} {run.dataset} {run.backbone}: {spent}")
     return distinct(scaled), list(dict.fromkeys(shares))
@@ -221,7 +223,10 @@ def forecast(command: Command, runs: Sequence[RunConfig], shapes: Shapes) -> lis
         return [line]
     slower = environment.multiplies_bfloat16() and any(run.train.precision != "bf16" for run in runs)
     bf16 = "less precision (train.precision=bf16), " if slower else ""
-    fewer = f"fewer images (data.train_per_class), a smaller network, {bf16}fewer epochs (--epochs)"
+    # the list of them begins with the smallest
+    large = any(run.backbone != next(iter(backbones.available())) for run in runs)
+    small = "a smaller network, " if large else ""
+    fewer = f"fewer images (data.train_per_class), {small}{bf16}fewer epochs (--epochs)"
     return [line, f"what makes it shorter: {fewer}, or a machine with a GPU"]
 
 

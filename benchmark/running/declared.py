@@ -148,10 +148,10 @@ class SuiteRun(DeclaredRuns):
         total = 0.0
         for title, command in self.parts.items():
             missing = command.missing()
-            seconds = estimated(command, missing)[0] if missing else 0.0
+            seconds, left = estimated(command, missing) if missing else (0.0, "nothing left")
             total += seconds
             done = len(command.runs) - len(missing)
-            say(console, f"{title}: {len(command.runs)} runs, {done} finished already, about {duration(seconds)}")
+            say(console, f"{title}: {len(command.runs)} runs, {done} finished already, {left}")
         say(console, *(f"note: {title} is left out: {error}" for title, error in self.left_out.items()))
         suite, looks = self.suite, ", ".join(map(str, self.looks))
         level = f"{suite.declared} comparisons of {suite.comparisons} that the level is for, looks at {looks} seeds"

@@ -34,7 +34,6 @@ TIMED_STEPS = 3
 RECORDED_WARM_UP_STEPS = 6  # a recorded step is tried out, has its warm-up and is recorded before the first replay
 SLOW_STEP_S = 4.0  # a first step, which prepares much that later ones find ready, is the only one if it takes longer
 BUDGET_S = 5.0  # for timing a plan's kinds of runs; the others are scaled from those that were timed
-
 IDLE_SHARE = 0.75  # of the time that passes a process has a processor on a machine that does nothing else, at least
 
 SMALL_PIXELS = 16 * 32 * 32

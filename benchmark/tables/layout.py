@@ -153,7 +153,8 @@ def _expanded(frame: pd.DataFrame) -> pd.DataFrame:
     if used.any():
         rows = [_used(row, use) for row in runs[used].to_dict("records") for use in json.loads(str(row["uses"]))]
         # most runs have but one use: they are not taken apart
-        runs = pd.concat([runs[~used], pd.DataFrame(rows).astype({"variant": object})], ignore_index=True)
+        # a copy is in one piece: what is joined of many columns is not
+        runs = pd.concat([runs[~used], pd.DataFrame(rows).astype({"variant": object})], ignore_index=True).copy()
     runs["budget"] = runs["budgets"].str.split(BUDGETS_JOINED_BY, regex=False)
     runs = runs.explode("budget", ignore_index=True)
     by_cost = runs["budget"] != EQUAL_EPOCHS

@@ -273,6 +273,11 @@ BROKEN: dict[str, dict[str, tuple[str, str]]] = {
             "def parameter_groups(self):\n    return super().parameter_groups()[:1]",
             "networks.1.branch.classifier.bias",
         ),
+        "another order the second time": (
+            "def parameter_groups(self):\n    self.turned = not getattr(self, 'turned', False)\n    import methods\n"
+            "    return [methods.ParameterGroup(list(self.parameters())[:: 1 if self.turned else -1])]",
+            "second time",
+        ),
         "two groups": ("def parameter_groups(self):\n    return 2 * super().parameter_groups()", "twice"),
         "a frozen parameter in a group": (
             "def prepare(self):\n    self.networks[1].branch.classifier.requires_grad_(False)\n"

@@ -28,7 +28,7 @@ REFUSED = [
     (f"{DML} --backbone x1,x2,x3,x4,x5,x6,x7,x8", "unknown backbone 'x1'"),
     ("run --backbone resnet8+resnet14 --methods pcl", "'pcl' takes one backbone"),
     *(
-        (f"{DML} --epochs 50 --set train.milestones={text}", "milestones")
+        (f"{DML} --epochs 50 --set train.milestones={text}", "train.milestones", "shares", "whole epochs", "50")
         for text in ("[100,150]", "[1,2]", "[0.5,3]", "[1.5]")
     ),
     ("run --set train.epoch=3", "did you mean 'epochs'? (valid: "),
@@ -49,7 +49,7 @@ REFUSED = [
         "data.mix=mixup does not go with kdcl, mcl, which must know every image's one class (methods that take "
         "mixed labels: independent, kd, ",
     ),
-    (f"{DML} --epochs 50 --set train.milestones=[0.5,30]", "train.milestones.1: Input should be less than 1"),
+    (f"{DML} --epochs 50 --set train.milestones=[0.5,30]", "train.milestones", "shares", "whole epochs", "50"),
     ("run --learning-rate 0.1", f"{GIVEN_AS} train.lr=0.1"),
     (f"{DML} --lr 0.01", f"{GIVEN_AS} train.lr=0.01"),
     (f"{DML} --weight-decay=0.1", f"{GIVEN_AS} train.weight_decay=0.1"),

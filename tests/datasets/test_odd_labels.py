@@ -63,6 +63,17 @@ def test_arrays(case: tuple[Any, Any, int, int, tuple[str, ...] | None]) -> None
         assert [len(part.labels) for part in parts.images] == [train, test]
 
 
+@given(CASES)
+def test_npz(case: tuple[Any, Any, int, int, tuple[str, ...] | None]) -> None:
+    y_train, y_test, train, test, _ = case
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "odd.npz"
+        images = [np.zeros((count, 8, 8), dtype=np.uint8) for count in (train, test)]
+        np.savez(path, x_train=images[0], y_train=y_train, x_test=images[1], y_test=y_test)
+        loaded = unless_refused(lambda: datasets.load(f"npz:{path}", DataConfig(), Path(folder)))
+        assert loaded is None or is_sound(loaded.train.labels, loaded.test.labels, loaded.classes)
+
+
 @given(train=labels(), test=labels())
 def test_hugging_face(train: Any, test: Any) -> None:
     library = pytest.importorskip("datasets")

@@ -111,6 +111,7 @@ class TestPlan:
                 ["train.warmup_epochs", "train.epochs"],
             ),
             ({"equal_cost": "pcl", "variants": ["dml: train.epochs=7"]}, ["dml", "train.epochs"]),
+            ({"equal_cost": "pcl", "train": {"milestones": [10, 15]}}, ["train.milestones", "shares"]),
             ({"equal_cost": "plc"}, ["'plc'", "'pcl'"]),
             ({"equal_cost": 3}, ["equal_cost", "3"]),
             ({"equal_cost": "pcl", "epochs": 100_000}, ["100,000"]),
