@@ -36,7 +36,10 @@ def read(suite: str, root: Path = ROOT) -> tuple[Table, pd.DataFrame]:
     with tempfile.TemporaryDirectory() as place:
         exchange.merge([root / BUNDLES[suite] / "runs.tar.gz"], Path(place))
         frame, _ = choice.runs(store.load(Path(place), "last", split="all"))
-    return build(frame, choice=choice, showing=TableStyle(n=False, rank=False, aggregates=False)), frame
+    table = build(frame, choice=choice, showing=TableStyle(rank=False, aggregates=False))
+    # the page says how many seeds there are, unless some are missing
+    complete = len({len(one.values) for one in table.replicates.values()}) == 1
+    return replace(table, style=table.style.model_copy(update={"n": not complete})), frame
 
 
 def page(table: Table, frame: pd.DataFrame) -> str:
@@ -65,7 +68,7 @@ def counted(table: Table) -> str:
     parts = []
     for heading in table.headings:
         words = [gain.text for (_, key), gain in table.gains.items() if key == heading]
-        counts = ", ".join(f"{words.count(word)} {word}" for word in sorted(set(words)))
+        counts = ", ".join(f"{words.count(word)} {word}" for word in sorted(set(words))) or "none yet"
         parts.append(f"{heading.budget or 'equal epochs'}: {counts}")
     declared = table.declaration
     level = "" if declared is None else f" (level 0.05 / {declared.comparisons})"
