@@ -142,7 +142,7 @@ class TestHomogeneity:
 
     def test_counts_have_an_interval_and_homogenisation_is_followed(self, found: studies.Report) -> None:
         table, curves = found.tables["homogeneity"], found.tables["curves"]
-        assert table["case"].tolist() == ["both", "PCL", "rate 0.5", "rate 1.0"]
+        assert table["case"].tolist() == ["both", "PCL", "rate: 0.5", "rate: 1.0"]
         assert (table["runs"] == 2).all()
         assert (table["share"] == table["collapsed"] / 2).all()
         assert table["share"].between(table["share_low"], table["share_high"]).all()
@@ -251,7 +251,7 @@ class TestSubsets:
         result = subsets.run(settings)
         gains, table = result.tables["gains"], result.tables["subsets"]
         assert len(gains) == 3 * 2 * 2
-        assert table["case"].tolist() == ["PCL", "rate 0.5", "rate 1.0"]
+        assert table["case"].tolist() == ["PCL", "rate: 0.5", "rate: 1.0"]
         assert table["gain"].iloc[0] == pytest.approx(gains[gains["case"] == "PCL"]["gain"].mean())
         stored = store.load(folder, split="all")
         assert set(stored["data.subset_seed"].fillna(0)) == {0, 1}
