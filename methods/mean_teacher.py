@@ -37,7 +37,7 @@ def longest_decay(steps: int) -> float:
 def ema_remarks(decay: float, steps: int) -> list[str]:
     """Return a line if the mean's horizon of ``1 / (1 - decay)`` steps is more than a tenth of the run's steps."""
     horizon = 1.0 / (1.0 - decay)
-    if horizon <= steps / 10:
+    if decay == 0 or horizon <= steps / 10:
         return []
     return [
         f"ema_decay {decay:g} has a horizon of {horizon:.0f} steps, more than a tenth of the run's {steps}: "

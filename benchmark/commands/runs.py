@@ -193,7 +193,7 @@ class Repetition(NamedTuple):
         typer.Option(
             default_factory=partial(secrets.randbits, 32),
             show_default=False,
-            help="Of the draw; drawn itself and printed if not given.",
+            help="Random seed of the sample; chosen and printed if not given.",
         ),
     ]
     sample: Annotated[int | None, typer.Option(help="Repeat so many at most, drawn at random.", min=1)] = None

@@ -90,7 +90,7 @@ OPTIONS: Mapping[str, Option] = {
     ),
     "cost": Option(str, "With --equal-cost: macs, or time as measured here.", "macs", choices=("macs", "time")),
     "stop_after": Option(
-        str, "Stop in time, as 9m or 1h30m: no epoch that takes longer is begun. Run it again to resume.", None, "TIME"
+        str, "Stop in time, as 9m or 1h30m: no epoch that is to end later is begun. Run again to resume.", None, "TIME"
     ),
     "log": Option(str, "Also write the metrics to these, with commas: tensorboard, wandb, mlflow.", several=True),
 }

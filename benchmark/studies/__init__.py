@@ -25,7 +25,7 @@ STUDIES = {
     "geometry": "How long a decoupled teacher stays decoupled, and what its pull does meanwhile: a bowl in the plane.",
     "convergence": "How soon students converge, and how many never do: Monte Carlo over random bowls.",
     "homogeneity": "Whether peers become alike or collapse: training runs with settings that provoke it.",
-    "regime": "Which short recipe lets every method converge and leaves something to regularise: training runs.",
+    "regime": "Which short recipe lets every method converge while a single network still overfits: training runs.",
     "subsets": "How much the choice of a training subset moves gains: training runs of every subset with every seed.",
     "ablation": "What each part of the method adds: training runs that differ in one hyperparameter.",
 }

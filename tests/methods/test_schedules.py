@@ -11,6 +11,7 @@ import methods
 from benchmark.configuration import recipes
 from methods import registry
 from methods.interface import Progress
+from methods.mean_teacher import ema_remarks, longest_decay
 from methods.schedules import Schedule, inactive_terms, schedule_remarks
 from tests.command_line import Bench
 
@@ -176,3 +177,9 @@ class TestCommand:
         answer = bench("schedules", "--method", "one", "--config", "digits", "--out", "here")
         assert answer.code == 0
         assert "of 20 " in answer.out
+
+
+@pytest.mark.parametrize("steps", [2, 9, 10, 11, 481, 5000])
+def test_an_advised_ema_decay_that_is_followed_is_not_advised_again(steps: int) -> None:
+    assert ema_remarks(0.9999, steps)
+    assert ema_remarks(longest_decay(steps), steps) == []
