@@ -221,11 +221,10 @@ def forecast(command: Command, runs: Sequence[RunConfig], shapes: Shapes) -> lis
         return [counted(len(runs), "run")]
     if took < LONG_S:
         return [line]
-    slower = environment.multiplies_bfloat16() and any(run.train.precision != "bf16" for run in runs)
-    bf16 = "less precision (train.precision=bf16), " if slower else ""
-    # the list of them begins with the smallest
-    large = any(run.backbone != next(iter(backbones.available())) for run in runs)
-    small = "a smaller network, " if large else ""
+    smallest = next(iter(backbones.available()))  # the list begins with it
+    small = "a smaller network, " if any(run.backbone != smallest for run in runs) else ""
+    faster = environment.multiplies_bfloat16() and any(run.train.precision != "bf16" for run in runs)
+    bf16 = "less precision (train.precision=bf16), " if faster else ""
     fewer = f"fewer images (data.train_per_class), {small}{bf16}fewer epochs (--epochs)"
     return [line, f"what makes it shorter: {fewer}, or a machine with a GPU"]
 
