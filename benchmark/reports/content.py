@@ -1,7 +1,7 @@
 """Stored runs as the data of a page: groups of seeds, their curves and costs, rounded and small enough for a page."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -15,12 +15,12 @@ from benchmark import store, tables
 from benchmark.metrics import COSTS, DECLARED, HEADLINE, RECORDED, Section, own_names
 from benchmark.reports import run_text
 from benchmark.reports.palette import LINES, ON_DARK
-from benchmark.store import Results, Runs, Status, StoredRun
+from benchmark.store import Results, Row, Runs, Status, StoredRun
 from benchmark.tables import Plan, TableFilter, TableStyle, layout
 from methods.metrics import Role
 
 MAX_NUMBERS = 400_000  # in the curves of a page, which is then a few megabytes; longer curves show fewer epochs
-AT_ONCE = 100  # groups whose curves are in memory together
+AT_ONCE = 10  # groups whose curves are in memory together
 
 PREDICTORS = tuple(one.name for one in RECORDED.values() if one.of_predictors)
 """Metrics that every predictor has: a page shows their means over students and peers."""
@@ -108,22 +108,22 @@ class Content:
 
 
 def group_curves(
-    curves: Sequence[pd.DataFrame], students: Sequence[str], roles: Mapping[str, Role], own: Mapping[str, str]
+    rows: Iterable[Row], students: Sequence[str], roles: Mapping[str, Role], own: Mapping[str, str]
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Average the curves of several runs, one per run, over the runs that have the epoch.
+    """Average the curves of several runs over those that have the epoch.
+
+    Args:
+        rows: The metrics of all epochs of all runs.
 
     Returns:
         Mean and sample standard deviation by 0-based epoch and metric; nan without enough runs.
     """
-    frames = []
-    for curve in curves:
-        if "epoch" in curve:
-            known = curve.where(np.isfinite(curve)).set_index(curve["epoch"].astype(int))
-            together = joined([*map(str, curve)], students, roles, own).items()
-            # a mean of one column takes as long as one of many
-            means = {name: known[[*names]].mean(axis=1) if names[1:] else known[names[0]] for name, names in together}
-            frames.append(pd.DataFrame(means, known.index))
-    by_epoch = pd.concat(frames or [pd.DataFrame()]).groupby(level=0)
+    known = pd.DataFrame([*rows], dtype=float)
+    if known.empty:
+        return known, known
+    together = joined([*map(str, known)], students, roles, own).items()
+    means = {name: known[[*names]].mean(axis=1) for name, names in together}
+    by_epoch = pd.DataFrame(means, known.index).groupby(known["epoch"].astype(int))
     return by_epoch.mean(), by_epoch.std()
 
 
@@ -165,17 +165,17 @@ def as_page_data(
     points = min(60, max(12, numbers // (4 * max(1, len(content.stored.found)))))
     for start in range(0, len(content.groups), AT_ONCE):
         part = content.groups[start : start + AT_ONCE]
-        rows_of = content.stored.curves({run.name for group in part for run in group.runs})
-        curves = {name: pd.DataFrame(rows, dtype=float) for name, rows in rows_of}
+        curves = dict(content.stored.curves({run.name for group in part for run in group.runs}))
         for group in part:
             ended = [run.result for run in group.runs if run.result]
             students = [name for result in ended for name in result.students]
             roles = {name: role for result in ended for name, role in result.roles.items()}
-            kept = [curves[run.name] for run in group.runs if run.name in curves and run.status in AVERAGED]
+            kept = (row for run in group.runs if run.status in AVERAGED for row in curves.get(run.name, ()))
             averaged.append(group_curves(kept, students, roles, own))
             for run in group.runs:
                 label = f"{group.row}, {group.panel}, seed {run.config.seed}"
-                runs[run.name] = {"label": label, "command": command(run)} | _details(run, curves.get(run.name), points)
+                known = {"label": label, "command": command(run)}
+                runs[run.name] = known | _details(run, curves.get(run.name, ()), points)
     points = min(120, max(24, numbers // (2 * max(1, sum(len(means.columns) for means, _ in averaged)))))
     # what is not ours is the method's
     ours = {one.name: one.section for one in RECORDED.values()} | {STUDENTS: RECORDED[HEADLINE].section}
@@ -228,11 +228,9 @@ def _spread(length: int, points: int) -> NDArray[np.int64]:
     return np.unique(np.linspace(0, length - 1, min(length, points)).round().astype(int))
 
 
-def _details(run: StoredRun, curve: pd.DataFrame | None, points: int) -> dict[str, Any]:
+def _details(run: StoredRun, rows: Sequence[Row], points: int) -> dict[str, Any]:
     result = run.result
-    line = np.empty((0, 2))
-    if curve is not None and HEADLINE in curve:
-        line = curve[["epoch", HEADLINE]].dropna().to_numpy()
+    line = [[int(row["epoch"]) + 1, row[HEADLINE]] for row in rows if HEADLINE in row]
     last = run.last_metrics.items()
     return {
         "status": str(run.status),
@@ -241,7 +239,7 @@ def _details(run: StoredRun, curve: pd.DataFrame | None, points: int) -> dict[st
         "environment": run.made_with,
         "cost": (result.cost or {}) if result else {},
         "metrics": {key: value for key, value in last if key != "epoch" and math.isfinite(value)},
-        "curve": [[int(epoch) + 1, value] for epoch, value in line[_spread(len(line), points)].tolist()],
+        "curve": [line[place] for place in _spread(len(line), points)],
     }
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from benchmark.configuration import RunConfig
@@ -251,16 +250,18 @@ def test_a_watched_page_is_written_again_when_a_run_gets_on(
 
 
 def test_equal_numbers_deviate_by_nothing() -> None:
-    curve = pd.DataFrame({"epoch": [0], "loss": [0.05 / (1 - 0.5**20)]})
-    means, deviations = group_curves([curve] * 3, (), {}, {})
+    means, deviations = group_curves([{"epoch": 0, "loss": 0.05 / (1 - 0.5**20)}] * 3, (), {}, {})
     assert means["loss"][0] == pytest.approx(0.05 / (1 - 0.5**20), rel=1e-15)
     assert deviations["loss"][0] == 0
 
 
 def test_runs_of_different_length_and_metrics() -> None:
-    whole = pd.DataFrame({"epoch": [0, 1], "student": [10, 20.0], "top1/peer0": [1, 2], "top1/peer1": [3, 4]})
-    short = pd.DataFrame({"epoch": [0], "student": [30], "loss": [7.0]})
-    means, deviations = group_curves([whole, short], ["peer0", "peer1"], dict.fromkeys(("peer0", "peer1"), "peer"), {})
+    rows = [
+        {"epoch": 0, "student": 10.0, "top1/peer0": 1.0, "top1/peer1": 3.0},
+        {"epoch": 1, "student": 20.0, "top1/peer0": 2.0, "top1/peer1": 4.0},
+        {"epoch": 0, "student": 30.0, "loss": 7.0},
+    ]
+    means, deviations = group_curves(rows, ["peer0", "peer1"], dict.fromkeys(("peer0", "peer1"), "peer"), {})
     assert means.index.tolist() == [0, 1]
     np.testing.assert_array_equal(means["student accuracy"], [20, 20])
     np.testing.assert_array_equal(means["top1: peers"], [2, 3])
