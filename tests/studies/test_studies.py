@@ -147,6 +147,16 @@ def test_without_noise_and_teacher_steps_follow_the_closed_form() -> None:
     np.testing.assert_allclose(outcome.final_distance, np.abs(starts) * 0.9**60, rtol=1e-3)
 
 
+@pytest.mark.parametrize("name", [convergence.PCL, convergence.RELEASED])
+def test_without_noise_the_descent_is_monotone_and_a_lagging_teacher_slows_it(name: str) -> None:
+    settings = few(noise=0.0, start_spread=0.0, rampup_epochs=5, ema_decay=0.9, early_epochs=1)
+    names = (name, convergence.NO_TEACHER)
+    found = [convergence.simulate_all(settings.model_copy(update={"epochs": n}), names) for n in range(1, 13)]
+    taught, free = (np.array([outcomes[one].final_distance for outcomes in found]) for one in names)
+    assert (np.diff(taught, axis=0) < 0).all()
+    assert (taught[-1] > free[-1]).all()
+
+
 def test_trials_that_never_reach_the_optimum_count_one_step_more() -> None:
     settings = few(tolerance=1e-6)
     outcome = convergence.simulate_all(settings, [convergence.PCL])[convergence.PCL]
