@@ -12,7 +12,7 @@ from benchmark.configuration import suites
 from benchmark.tables import Table, typed
 from tools import tables
 
-BLOCKS = {suite: f"<!-- suite: {suite} -->" for suite in tables.BUNDLES}
+BLOCKS = {suite: f"<!-- suite: {suite} -->" for suite in tables.TABLES}
 PAGES = [(tables.ROOT / name).read_text(encoding="utf-8") for name in tables.PAGES]
 
 
@@ -37,7 +37,7 @@ def results(tmp_path_factory: pytest.TempPathFactory, suite: str) -> Path:
     from benchmark import exchange
 
     place = tmp_path_factory.mktemp("results")
-    exchange.merge([tables.ROOT / tables.BUNDLES[suite] / "runs.tar.gz"], place)
+    exchange.merge([(tables.ROOT / tables.TABLES[suite]).with_name("runs.tar.gz")], place)
     return place
 
 

@@ -17,12 +17,12 @@ from benchmark.tables.view import Cell
 
 ROOT = Path(__file__).parents[1]
 
-BUNDLES: Mapping[str, str] = {
-    "cifar100_subset": "results/cifar100",
-    "cifar10_subset": "results/cifar10",
-    "digits": "results/digits",
+TABLES: Mapping[str, str] = {
+    "cifar100_subset": "results/cifar100/table.md",
+    "cifar10_subset": "results/cifar10/table.md",
+    "digits": "results/digits/table.md",
 }
-"""The folder with the bundle of each suite whose results are committed."""
+"""The whole table of each suite whose results are committed; the bundle of its runs lies beside it."""
 
 PAGES = ("README.md", "results/README.md", "results/cifar100/README.md")
 """Pages with generated tables, between ``<!-- suite: NAME -->`` and ``<!-- end -->``."""
@@ -34,7 +34,7 @@ def read(suite: str, root: Path = ROOT) -> tuple[Table, pd.DataFrame]:
     """Return the table of a suite from its committed bundle, and its runs."""
     choice = TableFilter(suite=suite)
     with tempfile.TemporaryDirectory() as place:
-        exchange.merge([root / BUNDLES[suite] / "runs.tar.gz"], Path(place))
+        exchange.merge([(root / TABLES[suite]).with_name("runs.tar.gz")], Path(place))
         frame, _ = choice.runs(store.load(Path(place), "last", split="all"))
     table = build(frame, choice=choice, showing=TableStyle(rank=False, aggregates=False))
     # the page says how many seeds there are, unless some are missing
@@ -77,8 +77,8 @@ def counted(table: Table) -> str:
 
 def generated(root: Path = ROOT) -> dict[Path, str]:
     """Return the content that each file with a generated table should have."""
-    found = {suite: read(suite, root) for suite in BUNDLES}
-    files = {root / BUNDLES[suite] / "table.md": page(*made) for suite, made in found.items()}
+    found = {suite: read(suite, root) for suite in TABLES}
+    files = {root / TABLES[suite]: page(*made) for suite, made in found.items()}
     for name in PAGES:
         text = (root / name).read_text(encoding="utf-8")
         files[root / name] = _BLOCK.sub(lambda block: f"{block[1]}{summary(*found[block['suite']])}{block[3]}", text)
