@@ -47,6 +47,7 @@ class Content:
     frame: pd.DataFrame  # of the last epochs, see load
     stored: Runs  # the same runs with their curves
     groups: Sequence[Group]  # in the order of the tables
+    panels: Sequence[str]  # the tables' columns
     choice: TableFilter = field(default_factory=TableFilter)  # which of them are shown
     showing: TableStyle = field(default_factory=TableStyle)  # what rows and columns are called
     left_out: Sequence[str] = ()  # a line on the runs that are left out by default
@@ -75,6 +76,7 @@ class Content:
         choice, showing = choice or TableFilter(), showing or TableStyle()
         frame, left_out = choice.runs(store.last_epochs(stored))
         groups: list[Group] = []
+        panels: list[str] = []
         if not frame.empty:
             table = tables.build(frame, [HEADLINE], choice=choice, showing=showing)
             by_cell = dict(iter(layout.arranged(frame).runs.groupby(["row", "column"], sort=False)))
@@ -86,7 +88,10 @@ class Content:
                 for column in columns
                 if (own := by_cell.get((row, column))) is not None
             ]
-        return cls(frame, stored, groups, choice, showing, left_out, tables.stored_plans(store.folders(results)))
+            shown = {group.panel for group in groups}
+            panels = [panel for panel in map(word, columns) if panel in shown]
+        plans = tables.stored_plans(store.folders(results))
+        return cls(frame, stored, groups, panels, choice, showing, left_out, plans)
 
     @cached_property
     def runs(self) -> dict[str, StoredRun]:
@@ -98,13 +103,6 @@ class Content:
     def damaged(self) -> list[str]:
         """A line for each run that is left out."""
         return [*self.stored.left_out.values()]
-
-    @property
-    def panels(self) -> list[str]:
-        """The tables' columns: in the order that was asked for, else by the numbers in their names."""
-        order = {self.showing.word(column): place for place, column in enumerate(self.choice.columns)}
-        found = dict.fromkeys(group.panel for group in self.groups)
-        return sorted(found, key=lambda panel: (order.get(panel, len(order)), tables.natural(panel)))
 
 
 def group_curves(
@@ -183,7 +181,7 @@ def as_page_data(
     for name in dict.fromkeys(str(name) for means, _ in averaged for name in means):
         sections[ours.get(name.partition(": ")[0], "Method")].append(name)
     groups = []
-    panels, rows = content.panels, list(dict.fromkeys(group.row for group in content.groups))
+    panels, rows = list(content.panels), list(dict.fromkeys(group.row for group in content.groups))
     for group, (means, deviations) in zip(content.groups, averaged, strict=True):
         finished = [run for run in group.runs if run.status is Status.FINISHED]
         end = pd.DataFrame(map(_end, finished), dtype=float).mean().dropna()

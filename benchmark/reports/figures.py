@@ -13,7 +13,7 @@ from benchmark.metrics import COSTS, DECLARED, HEADLINE, Metric, checked, figure
 from benchmark.reports.palette import Line
 from benchmark.reports.style import FIGURE, View, legend, lines_by_row, new_figure, panels, styled
 from benchmark.store import Status
-from benchmark.tables import Table, TableFilter, build, critical_difference as nemenyi, layout, summaries
+from benchmark.tables import Table, build, critical_difference as nemenyi, layout, summaries
 from methods.errors import InputError, unknown
 
 MAX_PANELS = 12
@@ -35,9 +35,8 @@ def placed(frame: pd.DataFrame, view: View | None) -> Placed:
     if finished.empty:
         raise InputError("no finished run to plot")
     view = view or View()
-    choice = TableFilter(rows=view.choice.rows, columns=view.choice.columns, hide=view.choice.hide)
     # runs that did not finish count for the names: a row has the same name in table and figure
-    table = build(frame, [HEADLINE], choice=choice, showing=view.showing)
+    table = build(frame, [HEADLINE], choice=view.choice, showing=view.showing)
     places = layout.arranged(summaries(frame)).runs.set_index("run")[["row", "column"]]
     runs = finished.join(places, on="run", how="inner")
     columns = list(dict.fromkeys(heading.column for heading in table.headings))
