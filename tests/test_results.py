@@ -9,7 +9,9 @@ import pytest
 
 from benchmark import cli
 from benchmark.configuration import suites
-from benchmark.tables import Table, typed
+from benchmark.reports import Content, figures
+from benchmark.reports.style import View
+from benchmark.tables import Table, TableFilter, typed
 from tools import tables
 
 BLOCKS = {suite: f"<!-- suite: {suite} -->" for suite in tables.TABLES}
@@ -66,6 +68,16 @@ def cells(page: str) -> list[list[str]]:
 
 
 @pytest.mark.thorough
+def test_figures_have_a_suite_s_columns_in_the_order_of_its_table(suite: str, table: Table, results: Path) -> None:
+    columns = list(dict.fromkeys(table.style.word(heading.column) for heading in table.headings))
+    choice = TableFilter(suite=suite)
+    content = Content.read(results, choice=choice)
+    assert content.panels == columns
+    figure = figures.cost(content.frame, view=View(choice))
+    assert [axis.get_title() for axis in figure.axes] == columns
+
+
+@pytest.mark.thorough
 def test_every_page_has_the_same_verdicts_and_numbers(
     suite: str,
     table: Table,
@@ -90,7 +102,7 @@ def test_every_page_has_the_same_verdicts_and_numbers(
     site = cells((tmp_path / "site" / "index.html").read_text(encoding="utf-8"))
     pages = [page.partition(BLOCKS[suite])[2].partition("<!-- end -->")[0] for page in PAGES if BLOCKS[suite] in page]
     for (method, budget), (value, gain, verdict) in expected.items():
-        # the number of seeds stands behind a value or in a column of its own
+        # some tables say the number of seeds behind a value, others in a column of its own
         number, interval = value.partition(" (")[0], gain.partition(", n=")[0]
         rows = [row for row in report if row[0] == method and any(cell.startswith(number) for cell in row)]
         assert any(any(cell.startswith(interval) for cell in row) and verdict in row for row in rows), (method, budget)

@@ -22,7 +22,7 @@ TABLES: Mapping[str, str] = {
     "cifar10_subset": "results/cifar10/table.md",
     "digits": "results/digits/table.md",
 }
-"""The whole table of each suite whose results are committed; the bundle of its runs lies beside it."""
+"""The whole table of each suite whose results are committed; the bundle of its runs is beside it."""
 
 PAGES = ("README.md", "results/README.md", "results/cifar100/README.md")
 """Pages with generated tables, between ``<!-- suite: NAME -->`` and ``<!-- end -->``."""
