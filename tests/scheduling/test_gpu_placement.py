@@ -19,17 +19,25 @@ from methods.errors import InputError
 
 PLUGIN = '''
 import os
+import time
+from pathlib import Path
 
 from methods.independent import Independent
 
 
 class Seeing(Independent):
-    """Records the GPU that its process sees."""
+    """Records the GPU that its process sees, once as many processes as there are runs have got one."""
 
     name = "seeing"
 
     def scores(self):
-        return {"gpu": float(os.environ.get("CUDA_VISIBLE_DEVICES") or -1)}
+        gpu, place = os.environ.get("CUDA_VISIBLE_DEVICES"), Path({place!r})
+        if gpu:
+            (place / str(os.getpid())).touch()
+            until = time.monotonic() + 60
+            while len(os.listdir(place)) < {runs} and time.monotonic() < until:
+                time.sleep(0.05)
+        return {{"gpu": float(gpu or -1)}}
 '''
 
 
@@ -100,8 +108,10 @@ class TestPlacement:
     ) -> None:
         import ray
 
-        plugin = tmp_path / "seeing.py"
-        plugin.write_text(PLUGIN, encoding="utf-8")
+        plugin, place = tmp_path / "seeing.py", tmp_path / "processes"
+        place.mkdir()
+        # a run that ended before another had begun would leave it its GPU
+        plugin.write_text(PLUGIN.format(place=str(place), runs=runs), encoding="utf-8")
         layer = {
             "methods": "seeing", "dataset": "digits", "backbone": "resnet8", "seeds": runs, "results": str(tmp_path),
             "epochs": 2, "data": {"train_per_class": 5},
