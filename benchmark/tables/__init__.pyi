@@ -31,7 +31,7 @@ from .gains import (
     paired_gain as paired_gain,
     verdict as verdict,
 )
-from .layout import method_order as method_order, natural as natural, summaries as summaries
+from .layout import method_order as method_order, summaries as summaries
 from .published import Comparison as Comparison
 from .rendering import (
     frame_csv as frame_csv,
