@@ -19,6 +19,7 @@ ROOT = Path(__file__).parents[1]
 
 TABLES: Mapping[str, str] = {
     "cifar100_subset": "results/cifar100/table.md",
+    "cifar100_others": "results/cifar100/others.md",
     "cifar10_subset": "results/cifar10/table.md",
     "digits": "results/digits/table.md",
 }
