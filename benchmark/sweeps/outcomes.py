@@ -3,7 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import mean, stdev
 from typing import Any, NamedTuple
 
@@ -108,15 +108,14 @@ class Compared(NamedTuple):
     name: str
     other: str  # what the second is called
     where: str  # what both have in common, if other pairs have something else
-    gain: tables.Gain
-    verdict: Word  # at the level that it has among all comparisons
+    gain: tables.Gain  # with its verdict at the level that it has among all comparisons
     low: float  # the difference's interval, or the difference alone
     high: float
 
     @property
     def differs(self) -> bool:
         """Whether the two are better and worse."""
-        return self.verdict not in ("equivalent", "undecided")
+        return self.gain.verdict not in ("equivalent", "undecided")
 
 
 def pairs(sweep: Sweep, configurations: Sequence[Configuration]) -> list[tuple[Configuration, Configuration]]:
@@ -144,6 +143,18 @@ def comparisons(sweep: Sweep, configurations: Sequence[Configuration]) -> int:
     return len(pairs(sweep, configurations)) if sweep.question else len(configurations) - 1
 
 
+def compared_pairs(sweep: Sweep, outcomes: Sequence[Outcome]) -> list[Compared]:
+    """Return the comparisons that the answer is made of, each at its level among all that were asked for."""
+    finished = [outcome for outcome in ranked(outcomes) if outcome.n]
+    # of all that are tried: a verdict depends on its own runs, and not on which others have finished
+    count = comparisons(sweep, [outcome.configuration for outcome in outcomes])
+    if len(finished) < 2:
+        return []
+    if sweep.question is None:
+        return _best_compared(sweep, finished, BOUND, count)
+    return _question_compared(sweep, finished, sweep.question.within, count)
+
+
 def answer(sweep: Sweep, outcomes: Sequence[Outcome], spread: Spread) -> str:
     """Return the answer to the sweep's question, or that it is undecided and the number of seeds that would decide.
 
@@ -152,13 +163,10 @@ def answer(sweep: Sweep, outcomes: Sequence[Outcome], spread: Spread) -> str:
     was not tried, whether the best differs from the second. The expected spread counts where there are too few seeds.
     """
     question, finished = sweep.question, [outcome for outcome in ranked(outcomes) if outcome.n]
-    # of all that are tried: a verdict depends on its own runs, and not on which others have finished
     count = comparisons(sweep, [outcome.configuration for outcome in outcomes])
-    within = question.within if question else BOUND
-    compare = _question_compared if question else _best_compared
-    compared = compare(sweep, finished, within, count) if len(finished) > 1 else []
+    within, compared = question.within if question else BOUND, compared_pairs(sweep, outcomes)
     others = [x for x in compared if not x.differs]
-    undecided = [x.gain for x in others if x.verdict == "undecided"]
+    undecided = [x.gain for x in others if x.gain.verdict == "undecided"]
     n = min((gain.n for gain in undecided), default=0)
     sds = [gain.sd for gain in undecided if gain.p is not None and gain.sd] if n >= tables.MIN_PAIRS else [spread.sd]
     # whatever the difference is, an interval of half the bound excludes 0 or is within the bound
@@ -211,7 +219,7 @@ def _compare(
     if gain.n >= tables.MIN_PAIRS and gain.mean == gain.sd == 0:
         # so are scores that are equal with every seed
         word = "equivalent"
-    return [Compared(name, other, where, gain, word, low, high)]
+    return [Compared(name, other, where, replace(gain, verdict=word, bound=within), low, high)]
 
 
 def _level(count: int) -> str:

@@ -25,7 +25,7 @@ from benchmark.escaping import figure as text
 from benchmark.formatting import shown
 from benchmark.reports import LINES, markdown_templates, new_figure, places, styled, write_figures
 from benchmark.store import put
-from benchmark.sweeps.outcomes import Outcome, answer, expected_spread, ranked
+from benchmark.sweeps.outcomes import Outcome, answer, compared_pairs, expected_spread, ranked
 from benchmark.sweeps.plan import Sweep
 from benchmark.tables import ALPHA, Estimate, frame_csv, frame_markdown, paired_gain
 from methods.schedules import inactive_terms
@@ -60,6 +60,7 @@ def write_report(sweep: Sweep, outcomes: Sequence[Outcome], console: Console) ->
     options = places(sweep.command.plugins, sweep.command.store.root, None)
     facts = {"sweep": sweep, "importance": found, "best": best, "left": len(order) - MAX_ROWS}
     facts["answer"] = answer(sweep, outcomes, expected_spread(outcomes))
+    facts["compared"] = compared_pairs(sweep, outcomes) if sweep.question else []
     facts["table"] = frame_markdown(words[:MAX_ROWS], index=False, disable_numparse=True)
     facts["command"] = shlex.join(["bench", "run", "--config", _path(folder / BEST), *options])
     page = markdown_templates("benchmark.sweeps").get_template("sweep.md.j2").render(facts)
@@ -171,15 +172,12 @@ def importances(sweep: Sweep, outcomes: Sequence[Outcome]) -> Importance:
 
 
 def noise_p(scores: Sequence[Mapping[int, float]]) -> float | None:
-    """Return the p value of the differences between configurations against seed noise.
+    """Return the p value of the differences between configurations against seed noise; None with no two shared seeds.
 
     It is that of :func:`benchmark.tables.two_way`, in which the seeds that all configurations have are blocks.
 
     Args:
         scores: By configuration, then by seed; at least two configurations.
-
-    Returns:
-        None if they share fewer than two seeds.
     """
     seeds = sorted(set.intersection(*({*each} for each in scores)))
     return tables.two_way([[each[seed] for seed in seeds] for each in scores]).p if len(seeds) > 1 else None
@@ -236,10 +234,8 @@ def configurations_figure(finished: Sequence[Outcome], total: int) -> Figure:
         accuracy.errorbar(outcome.mean, place, xerr=spread, fmt="D", color="black", markersize=4.5, capsize=2)
         for term, line in lines.items():
             if term in outcome.schedules:
-                shares = np.array(outcome.schedules[term].product)
-                first.plot(
-                    np.arange(len(shares)) + 1, place + 0.4 - 0.8 * shares, color=line.color, ls=line.dash, lw=1.3
-                )
+                heights = place + 0.4 - 0.8 * np.array(outcome.schedules[term].product)
+                first.plot(np.arange(len(heights)) + 1, heights, color=line.color, ls=line.dash, lw=1.3)
     first.xaxis.get_major_locator().set_params(integer=True)
     first.set(xlabel="epoch", ylim=(len(rows) - 0.5, -0.5))
     accuracy.set_xlabel("validation accuracy in %: seeds (dots), mean and standard deviation")

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
@@ -15,7 +16,7 @@ from benchmark.store import Store
 from benchmark.sweeps import plan as planning, sweeping
 from benchmark.sweeps.outcomes import Outcome, Spread, answer, comparisons, detectable, expected_spread, outcome
 from benchmark.sweeps.plan import Configuration, Sweep
-from benchmark.sweeps.report import importances, noise_p
+from benchmark.sweeps.report import importances, noise_p, write_report
 from methods.errors import InputError
 from tests.command_line import Bench
 from tests.tables.frames import put
@@ -256,14 +257,34 @@ class TestImportance:
         assert noise_p([{0: 1.0, 1: 2.0}, {0: 1.0, 1: 2.0}]) == 1
 
     def test_noise_alone_is_found_significant_as_often_as_the_level_says(self) -> None:
-        import numpy as np
-
         samples = np.random.default_rng(0).normal(size=(1000, 5, 3)) + np.arange(3)
         found = [noise_p([dict(enumerate(row)) for row in sample]) for sample in samples]
         assert np.mean([p is not None and p < 0.05 for p in found]) == pytest.approx(0.05, abs=0.02)
 
 
 class TestReport:
+    def test_every_comparison_of_the_question_has_its_interval_and_verdict(self, tmp_path: Path) -> None:
+        from scipy.stats import ttest_rel
+
+        file = FILE | {"question": {"key": "decay", "against": ["none", "constant"]}}
+        sweep = prepare(tmp_path, "ramp=[intended]", "decay_rate=[0.1] if decay=exp", file=file, seeds=5)
+        outcomes = scored(sweep, lambda x, s: noise(x, s) + 3 * (x.assignment["decay"] == "linear"))
+        write_report(sweep, outcomes, Console(quiet=True))
+        page = (sweep.folder / "README.md").read_text()
+        lines = page.split("| compared with")[1].split("\n\n")[0].splitlines()[2:]
+        rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+        scores = {x.configuration.assignment["decay"]: [*x.scores.values()] for x in outcomes}
+        assert len(rows) == 7
+        for name, other, difference, verdict, seeds in rows:
+            ours, theirs = (scores[x.removeprefix("decay=").partition(",")[0]] for x in (name, other))
+            low, high = ttest_rel(ours, theirs).confidence_interval(1 - 0.05 / 7)
+            shown = [float(x) for x in difference.replace(",", "").replace("[", "").strip("]").split()]
+            assert shown == pytest.approx([np.mean(ours) - np.mean(theirs), low, high], abs=0.0051)
+            sides = [("better by at least 0.5", low > 0.5), ("better", low > 0), ("worse by at least 0.5", high < -0.5)]
+            sides += [("worse", high < 0), ("equivalent", max(-low, high) < 0.5), ("undecided", True)]
+            assert (verdict, seeds) == (next(word for word, holds in sides if holds), "5")
+        assert {"better by at least 0.5", "undecided"} <= {row[3] for row in rows}
+
     def test_the_answer_is_the_first_line_and_progress_names_the_configuration(
         self, tmp_path: Path, bench: Bench
     ) -> None:
