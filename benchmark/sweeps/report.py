@@ -57,7 +57,7 @@ def write_report(sweep: Sweep, outcomes: Sequence[Outcome], console: Console) ->
     if best is not None:
         put(folder / BEST, best_yaml(sweep, best, len(order)))
         write_figures(folder, {"configurations": configurations_figure([x for x in order if x.n], len(order))})
-    options = places(sweep.command.plugins, sweep.command.store.root, None)
+    options = places(sweep.command.plugins, Path(_path(sweep.command.store.root)), None)
     facts = {"sweep": sweep, "importance": found, "best": best, "left": len(order) - MAX_ROWS}
     facts["answer"] = answer(sweep, outcomes, expected_spread(outcomes))
     facts["compared"] = compared_pairs(sweep, outcomes) if sweep.question else []
