@@ -71,7 +71,7 @@ class TestFiles:
     @pytest.mark.parametrize("name", SWEEPS)
     def test_every_sweep_has_configurations(self, name: str) -> None:
         sweep = planning.prepare(name, {}, {})
-        assert len(sweep.listed()) > 5
+        assert len(sweep.listed()) > 1, "one configuration compares nothing"
         assert all(run.split == "validation" for x in sweep.listed() for run in x.runs)
 
     def test_decay_has_every_shape_under_both_ramps(self) -> None:
