@@ -218,7 +218,7 @@ Baseline = Annotated[
 Set = Annotated[Words, option("Any setting, as train.lr=0.05, dml.temperature=2.", "SECTION.KEY=VALUE", None, "--set")]
 DryRun = Annotated[bool, switch("--dry-run", "Print what would be run and stop.")]
 Plugins = Annotated[Words, option("A Python file with methods, backbones or datasets; may be repeated.", "FILE")]
-Where = Annotated[Text, option("Only matching runs, such as 'backbone=resnet8 and temperature=3'.", "CONDITION")]
+Where = Annotated[Words, option("Only matching runs, as 'seed=3 and decay=exp'; of several all hold.", "CONDITION")]
 Split = Annotated[
     Text,
     option(
@@ -240,7 +240,7 @@ class Selection(NamedTuple):
     results: ManyResults = RESULTS
     prefer: Prefer = None
     suite: SuiteName = None
-    where: Where = None
+    where: Where = NONE
     split: Split = None
     hide: Hide = NONE
     label: Annotated[
@@ -255,7 +255,8 @@ class Selection(NamedTuple):
         """Return the layout of the file or of none, with these options and ``more`` in its place where given."""
         from benchmark.tables import read_layout
 
-        said = {"suite": self.suite, "where": self.where, "split": self.split, "hide": self.hide or None}
+        where = " and ".join(self.where) if self.where else None
+        said = {"suite": self.suite, "where": where, "split": self.split, "hide": self.hide or None}
         return read_layout(self.layout_file, said | {"assignments": self.label} | more)
 
     def load(

@@ -44,7 +44,7 @@ def list_(
     results: options.ManyResults = options.RESULTS,
     prefer: options.Prefer = None,
     status: Annotated[options.Text, option("Filter by status, such as failed.", None, one_of(statuses))] = None,
-    where: options.Where = None,
+    where: options.Where = options.NONE,
     split: options.Split = None,
     hide: options.Hide = options.NONE,
     plugin: options.Plugins = options.NONE,
@@ -95,14 +95,15 @@ def _aligned(entries: Mapping[str, str]) -> list[str]:
     return [f"  {name:<{width}}  {description}" for name, description in entries.items()]
 
 
-def _fitting(stored: "Runs", where: str | None, split: str | None, hide: Sequence[str] = ()) -> "Sequence[StoredRun]":
+def _fitting(stored: "Runs", where: list[str], split: str | None, hide: Sequence[str] = ()) -> "Sequence[StoredRun]":
     """Return the stored runs that fit."""
     from benchmark import store
     from benchmark.tables import TableFilter
 
     if not stored.found or not (where or split or hide):
         return stored.found
-    frame, _ = TableFilter(where=where, split=split or "all").runs(store.last_epochs(stored))
+    condition = " and ".join(where) if where else None
+    frame, _ = TableFilter(where=condition, split=split or "all").runs(store.last_epochs(stored))
     names = set(frame["run"]) - TableFilter(hide=hide).hidden(frame)
     return [run for run in stored.found if run.name in names]
 
@@ -120,7 +121,7 @@ def rm(
         options.NONE
     ),
     results: options.Results = options.RESULTS[0],
-    where: options.Where = None,
+    where: options.Where = options.NONE,
     split: options.Split = None,
     failed: Annotated[bool, switch("--failed", "Only runs that failed, of those given or of all.")] = False,
     yes: Annotated[bool, switch("--yes", "Move them; without this option they are only listed.")] = False,

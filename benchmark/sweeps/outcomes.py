@@ -148,10 +148,8 @@ def compared_pairs(sweep: Sweep, outcomes: Sequence[Outcome]) -> list[Compared]:
     finished = [outcome for outcome in ranked(outcomes) if outcome.n]
     # of all that are tried: a verdict depends on its own runs, and not on which others have finished
     count = comparisons(sweep, [outcome.configuration for outcome in outcomes])
-    if len(finished) < 2:
-        return []
     if sweep.question is None:
-        return _best_compared(sweep, finished, BOUND, count)
+        return _best_compared(sweep, finished, BOUND, count) if finished else []
     return _question_compared(sweep, finished, sweep.question.within, count)
 
 

@@ -133,6 +133,7 @@ class TestListRuns:
     def test_runs_that_fit(self, bench: Bench, finished_runs: Path) -> None:
         words = ["list", "runs", "--results", str(finished_runs)]
         assert bench(*words, "--where", "method=pcl and seed=1").out.splitlines()[-1].startswith("1 run in ")
+        assert bench(*words, "--where", "seed=1", "--where", "method=pcl").out.splitlines()[-1].startswith("1 run in ")
         assert bench(*words, "--hide", "pcl").out.count("dml-digits") == 2
         assert "pcl" not in bench(*words, "--hide", "pcl").out
 
@@ -143,7 +144,7 @@ class TestSpace:
         return Path(shutil.copytree(finished_runs, tmp_path / "mine"))
 
     def test_runs_move_to_the_trash_after_they_were_shown(self, bench: Bench, mine: Path) -> None:
-        words = ["rm", "--results", "mine", "--where", "method=dml and seed=0"]
+        words = ["rm", "--results", "mine", "--where", "method=dml", "--where", "seed=0"]
         shown = bench(*words)
         assert shown.out.splitlines()[-1] == "1 run; nothing is moved yet: --yes moves them to mine/trash"
         assert len(store.scan(mine)) == 4
