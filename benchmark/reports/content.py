@@ -108,13 +108,10 @@ class Content:
 def group_curves(
     rows: Iterable[Row], students: Sequence[str], roles: Mapping[str, Role], own: Mapping[str, str]
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Average the curves of several runs over those that have the epoch.
+    """Return the runs' mean and sample standard deviation by 0-based epoch and metric; nan where too few have it.
 
     Args:
         rows: The metrics of all epochs of all runs.
-
-    Returns:
-        Mean and sample standard deviation by 0-based epoch and metric; nan without enough runs.
     """
     known = pd.DataFrame([*rows], dtype=float)
     if known.empty:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from statistics import mode
 from typing import NamedTuple
@@ -100,11 +101,8 @@ def boards(content: Content, sets: Sequence[RunSet], baseline: str) -> list[Boar
     by_cell = {(one.group.row, one.group.panel): one for one in sets}
     suites = {}
     for name, suite in () if content.choice.suite else declared_suites.available().items():
-        try:
+        with suppress(InputError):  # none of the runs belongs to it
             suites[name] = (suite, frozenset(suite_runs(content.frame, suite)["run"]))
-        except InputError:
-            # none of the runs belongs to it
-            continue
     found: list[Board] = []
     for column in dict.fromkeys(heading.column for heading in table.headings):
         kept = [one for row in table.rows if (one := by_cell.get((row, column)))]
@@ -113,16 +111,18 @@ def boards(content: Content, sets: Sequence[RunSet], baseline: str) -> list[Boar
         runs = arranged[arranged["column"] == column]
         there = set(runs["run"])
         budgets = {str(budget) or EQUAL_EPOCHS for budget in runs["budget"]}
-        # all runs of the suite's methods and seeds must belong to it; of several suites the most complete one counts
-        fitting: dict[tuple[int, int], tables.Declaration] = {}
+        # all runs of the suite's methods and seeds must belong to it; the most complete one that has a method counts
+        fitting: dict[tuple[int, int, str], tables.Declaration] = {}
         for name, (suite, its) in suites.items():
             own = set(runs.loc[runs["method"].isin(suite.methods) & (runs["seed"] < suite.seeds), "run"])
             if own and own <= its and budgets <= set(suite.budgets):
                 missing = len(suite.methods) * suite.seeds - len(own)
-                fitting.setdefault((missing, -len(own)), declaration(name, suite))
-        of_suite = fitting[min(fitting)] if fitting else None
-        declared = content.choice.declared or of_suite or plan_of(there, content.plans, None)
-        part = replace(table, remarks=[*table.remarks, *plan_notes(there, content.plans, declared)])
+                fitting[missing, -len(own), name] = declaration(name, suite)
+        ranked = [fitting[key] for key in sorted(fitting)]
+        declared = content.choice.declared or next(iter(ranked), None) or plan_of(there, content.plans, None)
+        others = [one for one in ranked[1:] if not set(one.methods) <= set(ranked[0].methods)]
+        remarks = [*plan_notes(there, content.plans, declared), *(x for one in others for x in tables.statement(one))]
+        part = replace(table, others=others, remarks=[*table.remarks, *remarks])
         # columns may differ only in characters that anchors do not have
         anchor = re.sub(r"[^A-Za-z0-9.+]+", "-", column).strip("-")
         anchor += f"-{len(found)}" if anchor in [board.anchor for board in found] else ""
@@ -167,7 +167,7 @@ def _board(
         cells[row]["checked"] = BoardCell(str(own.checked), f"mark {own.checked.mark.replace(' ', '-')}")
         value, verdict = by_kind.get("value", tables.Cell()), by_kind.get("verdict", tables.Cell())
         gain = by_kind.get("gain", tables.Cell()).gain
-        of_suite = {"suite": declared.name} if declared and name in declared.methods else {}
+        of_suite = {"suite": its.name} if (its := headline.declared(name)) else {}
         content.append(BoardRow(
             method=name, row=row, accuracy=value.value, std=value.std, seeds=value.n,
             gain=gain and gain.mean, gain_low=gain and gain.low, gain_high=gain and gain.high,

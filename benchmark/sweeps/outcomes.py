@@ -228,9 +228,7 @@ def expected_spread(outcomes: Sequence[Outcome]) -> Spread:
     """Return the standard deviation of paired differences, from what a sweep's configurations have so far.
 
     Of each configuration minus the one before, seed by seed, the squared deviations from their means are pooled.
-
-    Returns:
-        0.5 points, and that they are assumed, where no two configurations share two seeds.
+    Where no two configurations share two seeds, 0.5 points are assumed.
     """
     finished = {x.configuration.number: x.scores for x in outcomes if x.n}
     steps = pd.DataFrame(finished).diff(axis=1)

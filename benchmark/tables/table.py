@@ -63,20 +63,26 @@ class Table:
     baseline: str | None = None  # the row that the gains refer to, or None
     reference: Mapping[Heading, Replicates] = field(default_factory=dict)  # that row's values; it may be hidden
     declaration: Declaration | None = None  # what was declared before; None for an exploratory comparison
+    others: Sequence[Declaration] = ()  # of rows that are no methods of it, the first that has them counts
     resolve: float | None = None  # the difference that seeds are planned for, where nothing was declared
     remarks: Sequence[str] = ()  # what the labels leave unsaid, a line each
     style: TableStyle = field(default_factory=TableStyle)  # how it is shown
     groups: Mapping[str, str] = field(default_factory=dict)  # the heading above a row and those that follow, by row
 
+    def declared(self, row: str) -> Declaration | None:
+        """Return the declaration that compares a row with the baseline, or None."""
+        every = [one for one in (self.declaration, *self.others) if one and one.baseline == self.baseline]
+        return next((one for one in every if row in one.methods), None)
+
     @cached_property
     def gains(self) -> dict[tuple[str, Heading], Gain]:
         """The differences to the baseline, where a row shares a seed with it, those of a declaration with verdicts."""
-        declared, found = self.declaration, {}
+        found = {}
         for (row, heading), own in self.replicates.items():
             reference, metric = self.reference.get(heading), heading.metric
             if row == self.baseline or reference is None:
                 continue
-            if declared is not None and row in declared.methods and self.baseline == declared.baseline:
+            if declared := self.declared(row):
                 name, ended = "" if heading.part else metric.name, own.ended & reference.ended
                 gain = declared.judge(own.values, reference.values, name, metric.better, ended)
             else:

@@ -112,6 +112,24 @@ class TestPages:
         assert flat["accuracy"].tolist() == pytest.approx([row["accuracy"] for row in digits["rows"]])
         assert set(flat["hardware"]) == {"H200"}
 
+    def test_a_leaderboard_of_two_suites_runs_has_the_verdicts_of_each(self, tmp_path: Path) -> None:
+        exchange.merge([ROOT / "results" / "cifar100" / "runs.tar.gz"], tmp_path / "results")
+        build([tmp_path / "results"], tmp_path / "site")
+        written = (tmp_path / "site" / "boards" / "cifar100-resnet8-equal-epochs-epochs-60.json").read_text()
+        found = {row["row"]: row for row in json.loads(written)["rows"]}
+        told = {}
+        for suite in ("cifar100_subset", "cifar100_others"):
+            choice = read_layout(None, {"suite": suite})
+            frame, _ = choice.runs(load(tmp_path / "results", "last", split="all"))
+            shown = tables.build(frame, ["student"], baseline="independent", choice=choice)
+            gains = {row: gain for (row, key), gain in shown.gains.items() if "equal cost" not in key.column}
+            told |= {row: (gain.text, gain.low, gain.high) for row, gain in gains.items()}
+        assert len(told) == 13
+        for row, expected in told.items():
+            assert (found[row]["verdict"], found[row]["gain_low"], found[row]["gain_high"]) == expected, row
+        assert found["kd"]["verdict"] == found["kd"]["provenance"]["suite"] == ""
+        assert found["cl"]["provenance"]["suite"].startswith("cifar100_others")
+
     def test_a_leaderboard_of_a_suites_runs_has_the_suites_verdicts(self, tmp_path: Path) -> None:
         exchange.merge([ROOT / "results" / "digits" / "runs.tar.gz"], tmp_path / "results")
         build([tmp_path / "results"], tmp_path / "site")
