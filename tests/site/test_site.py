@@ -117,7 +117,7 @@ class TestPages:
         build([tmp_path / "results"], tmp_path / "site")
         written = (tmp_path / "site" / "boards" / "cifar100-resnet8-equal-epochs-epochs-60.json").read_text()
         found = {row["row"]: row for row in json.loads(written)["rows"]}
-        told = {}
+        told: dict[str, tuple[str, float | None, float | None]] = {}
         for suite in ("cifar100_subset", "cifar100_others"):
             choice = read_layout(None, {"suite": suite})
             frame, _ = choice.runs(load(tmp_path / "results", "last", split="all"))
