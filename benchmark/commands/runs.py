@@ -102,8 +102,8 @@ def _fitting(stored: "Runs", where: list[str], split: str | None, hide: Sequence
 
     if not stored.found or not (where or split or hide):
         return stored.found
-    condition = " and ".join(where) if where else None
-    frame, _ = TableFilter(where=condition, split=split or "all").runs(store.last_epochs(stored))
+    choice = options.Selection(where=where, split=split or "all").layout()
+    frame, _ = choice.runs(store.last_epochs(stored))
     names = set(frame["run"]) - TableFilter(hide=hide).hidden(frame)
     return [run for run in stored.found if run.name in names]
 

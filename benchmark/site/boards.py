@@ -111,7 +111,7 @@ def boards(content: Content, sets: Sequence[RunSet], baseline: str) -> list[Boar
         runs = arranged[arranged["column"] == column]
         there = set(runs["run"])
         budgets = {str(budget) or EQUAL_EPOCHS for budget in runs["budget"]}
-        # all runs of the suite's methods and seeds must belong to it; the most complete one that has a method counts
+        # all runs of the suite's methods and seeds must belong to it; of several the most complete one is first
         fitting: dict[tuple[int, int, str], tables.Declaration] = {}
         for name, (suite, its) in suites.items():
             own = set(runs.loc[runs["method"].isin(suite.methods) & (runs["seed"] < suite.seeds), "run"])

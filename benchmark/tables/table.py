@@ -63,7 +63,7 @@ class Table:
     baseline: str | None = None  # the row that the gains refer to, or None
     reference: Mapping[Heading, Replicates] = field(default_factory=dict)  # that row's values; it may be hidden
     declaration: Declaration | None = None  # what was declared before; None for an exploratory comparison
-    others: Sequence[Declaration] = ()  # of rows that are no methods of it, the first that has them counts
+    others: Sequence[Declaration] = ()  # further ones; a row's is the first that has its method
     resolve: float | None = None  # the difference that seeds are planned for, where nothing was declared
     remarks: Sequence[str] = ()  # what the labels leave unsaid, a line each
     style: TableStyle = field(default_factory=TableStyle)  # how it is shown
